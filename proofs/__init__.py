@@ -1,0 +1,1 @@
+"""The proof ledger: theorems as objects, checked by a small kernel."""
