@@ -1,0 +1,663 @@
+"""Normal forms: every term becomes a fraction of polynomials over its atoms.
+
+Two terms whose difference has numerator zero are equal wherever all denominators are non-zero;
+each division met on the way creates the obligation "this is non-zero on the domain", which the
+positivity procedure must discharge at once. Atoms and the relations used between them:
+
+* variables, indexed rewards and scores, and anything unknown: free generators;
+* ``√f``: a generator t with t² = f. ``√(fg) = √f √g`` is used only after f, g ≥ 0 is proved;
+* ``xⁿ`` with n an integer form: generators ``x^symbol`` and integer exponents, x ≠ 0 proved;
+* ``n!`` and binomials: shifted to a common base, after 0 ≤ k ≤ n is proved;
+* a sum over the group: linear in its moments Σ R_i^a s_i^b; binary rewards obey R_i² = R_i,
+  and Σ_i δ_ij f_i = f_j.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import sympy as sp
+from flint import fmpq, fmpq_mat, fmpq_mpoly_ctx, fmpz
+
+from proofs.kernel.domain import Domain, Group, Integer, Real, exact
+from proofs.kernel.errors import MalformedTheorem, Undecided
+from proofs.kernel.terms import canonical
+
+__all__ = ["Algebra"]
+
+Poly = Any
+Fraction = tuple[Poly, Poly]
+
+GENERATORS = 28  # atoms per problem; more is refused rather than truncated
+HALF = sp.Rational(1, 2)
+
+
+def _key(poly: Poly) -> Any:
+    """FLINT's polynomials are mutable, hence unhashable; this is their value."""
+    if isinstance(poly, fmpq):
+        return str(poly)
+    return tuple(sorted((tuple(map(int, e)), str(c)) for e, c in poly.to_dict().items()))
+
+
+def _context(prefix: str, size: int) -> Any:
+    return fmpq_mpoly_ctx.get([f"{prefix}{i}" for i in range(size)], "lex")
+
+
+class Algebra:
+    """The polynomial ring of one domain, growing an atom at a time."""
+
+    def __init__(self, domain: Domain) -> None:
+        self.domain = domain
+        self.ctx = _context("x", GENERATORS)
+        self.gens = self.ctx.gens()
+        self.zero = self.gens[0] - self.gens[0]
+        self.one = self.zero + 1
+        self.atoms: list[Any] = []
+        self.index: dict[Any, int] = {}
+        self.squares: dict[int, Poly] = {}  # generator -> radicand, for √ atoms
+        self.bases: dict[int, Poly] = {}  # generator -> x, for x^n atoms
+        self.signs: dict[int, str] = {}  # generator -> "+" or "0+"
+        self.features: set[str] = set()
+        self.memo: dict[sp.Expr, Fraction] = {}
+        self.bound: list[sp.Symbol] = []  # indices of the group sums around the current term
+        self.known: dict[tuple[str, Any], bool] = {}
+
+    # -- public ------------------------------------------------------------------------------
+    def is_zero(self, expr: sp.Expr) -> bool:
+        """True: the expression is zero on the whole domain. False: this method cannot tell."""
+        numerator, _ = self.fraction(expr)
+        return self._reduced(numerator) == 0
+
+    def nonnegative(self, expr: sp.Expr, strict: bool = False) -> bool:
+        """True: expr ≥ 0 (or > 0) on the whole domain. False: cannot tell."""
+        numerator, denominator = self.fraction(expr)
+        top, bottom = self._reduced(numerator), self._reduced(denominator)
+        below = self._sign(bottom, strict=True)
+        if below == 0:
+            return False
+        above = self._sign(top * below, strict)
+        return above > 0
+
+    def nonzero(self, expr: sp.Expr) -> bool:
+        numerator, _ = self.fraction(expr)
+        return self._sign(self._reduced(numerator), strict=True) != 0
+
+    # -- from terms to fractions -------------------------------------------------------------
+    def fraction(self, expr: sp.Expr) -> Fraction:
+        expr = sp.sympify(expr)
+        if expr not in self.memo:
+            self.memo[expr] = self._fraction(expr)
+        return self.memo[expr]
+
+    def _fraction(self, e: sp.Expr) -> Fraction:
+        if e.is_Rational:
+            return self.one * fmpq(int(e.p), int(e.q)), self.one
+        if e.is_Add:
+            top, bottom = self.zero, self.one
+            for a in e.args:
+                n, d = self.fraction(a)
+                if d == bottom:
+                    top = top + n
+                else:
+                    top, bottom = self._cancel(top * d + n * bottom, bottom * d)
+            return self._cancel(self._reduced(top), bottom)
+        if e.is_Mul:
+            top, bottom = self.one, self.one
+            for a in e.args:
+                n, d = self.fraction(a)
+                top, bottom = self._cancel(top * n, bottom * d)
+            return self._cancel(self._reduced(top), bottom)
+        if e.is_Pow:
+            return self._power(e.base, e.exp)
+        if isinstance(e, sp.exp):
+            return self._atom(e, "+"), self.one
+        if isinstance(e, sp.binomial):
+            return self._binomial(*e.args)
+        if isinstance(e, sp.factorial):
+            return self._factorial(e.args[0])
+        if isinstance(e, sp.Sum):
+            return self._sum(e)
+        if isinstance(e, sp.Indexed):
+            group = self.domain.group
+            binary = group is not None and group.binary and e.base == group.rewards
+            return self._atom(e, "0+" if binary else None), self.one
+        if e.is_Number and not e.is_Rational:
+            raise Undecided(f"{e} is not an exact number")
+        return self._atom(canonical(e)), self.one
+
+    def _atom(self, key: Any, sign: str | None = None) -> Poly:
+        if key not in self.index:
+            if len(self.atoms) == GENERATORS:
+                raise Undecided(f"more than {GENERATORS} atoms")
+            self.index[key] = len(self.atoms)
+            self.atoms.append(key)
+            if sign is not None:
+                self.signs[self.index[key]] = sign
+        return self.gens[self.index[key]]
+
+    @staticmethod
+    def _cancel(top: Poly, bottom: Poly) -> Fraction:
+        if bottom == 1:
+            return top, bottom
+        common = top.gcd(bottom)
+        if common != 1 and common != 0:
+            top, bottom = top / common, bottom / common
+        return top, bottom
+
+    def _invert(self, value: Fraction, shown: Any) -> Fraction:
+        top, bottom = value
+        if self._sign(self._reduced(top), strict=True) == 0:
+            raise Undecided(f"cannot show that {shown} is non-zero on the domain")
+        return bottom, top
+
+    def _power(self, base: sp.Expr, exponent: sp.Expr) -> Fraction:
+        if exponent.is_Integer:
+            top, bottom = self.fraction(base)
+            n = int(exponent)
+            if n < 0:
+                top, bottom = self._invert((top, bottom), base)
+                n = -n
+            return self._reduced(top**n), self._reduced(bottom**n)
+        if exponent.is_Rational and exponent.q == 2:
+            root = self._root(base)
+            whole, odd = divmod(int(exponent.p), 2)
+            top, bottom = self._power(base, sp.Integer(whole))
+            if odd:
+                top, bottom = top * root[0], bottom * root[1]
+            return self._cancel(self._reduced(top), self._reduced(bottom))
+        if self.domain.is_integer(exponent):
+            return self._symbolic_power(base, sp.expand(exponent))
+        return self._atom(canonical(base**exponent)), self.one
+
+    def _symbolic_power(self, base: sp.Expr, exponent: sp.Expr) -> Fraction:
+        """x^(a·m + b·n + c) = (x^m)^a (x^n)^b x^c for x ≠ 0; and 0^n = 0 for n ≥ 1."""
+        top, bottom = self.fraction(base)
+        if self._reduced(top) == 0:
+            if not self.nonnegative(exponent - 1):
+                raise Undecided(f"0**({exponent}): cannot show that the exponent is positive")
+            return self.zero, self.one
+        if self._reduced(top) == bottom:
+            return self.one, self.one
+        result: Fraction = (self.one, self.one)
+        sign = "+" if self._positive(top, bottom) else None
+        if sign is None and self._sign(self._reduced(top), strict=True) == 0:
+            raise Undecided(f"cannot show that {base} is non-zero in {base}**({exponent})")
+        terms = sp.Add.make_args(exponent)
+        for term in terms:
+            count, rest = term.as_coeff_Mul()
+            if rest == 1:
+                result = self._times(result, self._power(base, count))
+                continue
+            if not count.is_Integer:
+                raise Undecided(f"exponent {exponent} has a fractional coefficient")
+            n, d = self._base_power(top, bottom, rest, sign)
+            piece = (n ** abs(int(count)), d ** abs(int(count)))
+            result = self._times(result, piece if count > 0 else piece[::-1])
+        return result
+
+    def _base_power(self, top: Poly, bottom: Poly, exponent: sp.Expr, sign: str | None) -> Fraction:
+        """The generator for base^exponent, with the base split into irreducible factors."""
+        result: Fraction = (self.one, self.one)
+        for side, poly in enumerate((top, bottom)):
+            constant, factors = poly.factor()
+            oriented = []
+            for f, multiplicity in factors:
+                s = self._sign(f, strict=True)
+                if s < 0:
+                    f, constant = -f, constant * (-1) ** multiplicity
+                oriented.append((f, multiplicity, "+" if s else None))
+            if constant != 1:
+                key = ("power", _key(fmpq(constant)), exponent)
+                part = self._atom(key, "+" if constant > 0 else None)
+                result = self._times(result, (part, self.one) if side == 0 else (self.one, part))
+            for f, multiplicity, s in oriented:
+                key = ("power", _key(f), exponent)
+                part = self._atom(key, s) ** multiplicity
+                self.bases[self.index[key]] = f
+                result = self._times(result, (part, self.one) if side == 0 else (self.one, part))
+        return result
+
+    def _times(self, x: Fraction, y: Fraction) -> Fraction:
+        return self._cancel(x[0] * y[0], x[1] * y[1])
+
+    # -- square roots ------------------------------------------------------------------------
+    def _root(self, base: sp.Expr) -> Fraction:
+        """√(n/d) as a product of root generators; splits a product only after sign proofs."""
+        self.features.add("radicals")
+        top, bottom = self.fraction(base)
+        top, bottom = self._reduced(top), self._reduced(bottom)
+        below = self._sign(bottom, strict=True)
+        if below == 0:
+            raise Undecided(f"cannot show the sign of the denominator of {base}")
+        radicand = top * bottom  # √(n/d) = √(nd) / |d|
+        outside, inside = self._split_root(radicand)
+        return outside * inside, bottom * below
+
+    def _split_root(self, radicand: Poly) -> tuple[Poly, Poly]:
+        if radicand == 0:
+            return self.zero, self.one
+        constant, factors = radicand.factor()
+        outside, inside, rest = self.one, self.one, self.one
+        constant = fmpq(constant)
+        for f, multiplicity in factors:
+            s = self._sign(f, strict=False)
+            if s == 0:  # sign unknown: this factor stays under one common root
+                rest = rest * f**multiplicity
+                continue
+            if s < 0:
+                f, constant = -f, constant * (-1) ** multiplicity
+            outside = outside * f ** (multiplicity // 2)
+            if multiplicity % 2:
+                inside = inside * self._root_generator(f)
+        if rest != 1:
+            # √(c·g·h) = √g · √(c·h) needs g ≥ 0 only, which holds for the factors taken out.
+            return outside, inside * self._root_generator(rest * constant)
+        if constant < 0:
+            raise Undecided("root of a negative number")
+        whole, square_free = _square_part(constant)
+        outside = outside * whole
+        for prime in square_free:
+            inside = inside * self._root_generator(self.one * fmpq(prime))
+        return outside, inside
+
+    def _root_generator(self, radicand: Poly) -> Poly:
+        positive = self._sign(radicand, strict=True) > 0
+        key = ("root", _key(radicand))
+        generator = self._atom(key, "+" if positive else "0+")
+        self.squares[self.index[key]] = radicand
+        return generator
+
+    def _reduced(self, poly: Poly) -> Poly:
+        """Replace t² by its radicand for every root generator t."""
+        for i in sorted(self.squares, reverse=True):  # later roots may contain earlier ones
+            degrees = poly.degrees()
+            if i >= len(degrees) or degrees[i] < 2:
+                continue
+            radicand, total = self.squares[i], self.zero
+            for exponents, coefficient in poly.to_dict().items():
+                n = int(exponents[i])
+                keep = tuple(e if j != i else n % 2 for j, e in enumerate(exponents))
+                total = total + self.ctx.from_dict({keep: coefficient}) * radicand ** (n // 2)
+            poly = total
+        return poly
+
+    # -- factorials --------------------------------------------------------------------------
+    def _binomial(self, n: sp.Expr, k: sp.Expr) -> Fraction:
+        if k.is_Integer and k >= 0:
+            if not (self.domain.is_integer(n) and self.nonnegative(n)):
+                raise Undecided(f"cannot show that {n} is a non-negative integer")
+            falling = sp.Mul(*((n - j) for j in range(int(k))))
+            return self.fraction(falling / sp.Integer(int(_fac(int(k)).p)))
+        for form in (n, k, n - k):
+            if not (self.domain.is_integer(form) and self.nonnegative(form)):
+                return self._atom(canonical(sp.binomial(n, k)), "0+"), self.one
+        top = self._factorial(n)
+        below = self._times(self._factorial(k), self._factorial(sp.expand(n - k)))
+        return self._times(top, (below[1], below[0]))
+
+    def _factorial(self, n: sp.Expr) -> Fraction:
+        """(m + c)! = m! (m+1)…(m+c), and downwards; m is n without its constant term."""
+        n = sp.expand(n)
+        if n.is_Integer:
+            if n < 0:
+                raise Undecided(f"factorial of {n}")
+            return self.one * _fac(int(n)), self.one
+        shift, base = n.as_coeff_Add()
+        if not (shift.is_Integer and self.domain.is_integer(base)):
+            raise Undecided(f"factorial of {n}")
+        if not (self.nonnegative(base) and self.nonnegative(n)):
+            raise Undecided(f"cannot show that {base} and {n} are non-negative")
+        top = self._atom(("factorial", base), "+")
+        bottom = self.one
+        for j in range(1, int(shift) + 1):
+            top = top * self.fraction(base + j)[0]
+        for j in range(-int(shift)):
+            bottom = bottom * self.fraction(base - j)[0]
+        return top, bottom
+
+    # -- sums over the group -----------------------------------------------------------------
+    def _sum(self, e: sp.Sum) -> Fraction:
+        group = self.domain.group
+        ((var, low, high),) = e.limits
+        if group is None or low != 1 or high != group.size:
+            return self._atom(canonical(e), self._sum_sign(e)), self.one
+        if self.domain.variable(var) is not None:
+            raise Undecided(f"the index {var} is also a variable")
+        self.features.add("moments")
+        self.bound.append(var)
+        try:
+            top, bottom = self.fraction(e.function)
+        finally:
+            self.bound.pop()
+        if any(self._mentions(i, var) for i in self._used(bottom)):
+            return self._atom(canonical(e)), self.one
+        total = self.zero
+        for exponents, coefficient in top.to_dict().items():
+            moving: dict[Any, int] = {}
+            fixed = [0] * GENERATORS
+            for i, n in enumerate(map(int, exponents)):
+                if n and self._mentions(i, var):
+                    moving[self.atoms[i]] = n
+                elif n:
+                    fixed[i] = n
+            outer = self.ctx.from_dict({tuple(fixed): coefficient})
+            total = total + outer * self._moment(group, var, moving)
+        return self._cancel(self._reduced(total), bottom)
+
+    def _used(self, poly: Poly) -> list[int]:
+        return [i for i, n in enumerate(poly.degrees()) if n > 0]
+
+    def _mentions(self, i: int, var: sp.Symbol) -> bool:
+        key = self.atoms[i]
+        if isinstance(key, tuple):
+            inner = self.squares.get(i, self.bases.get(i, self.zero))
+            if any(self._mentions(j, var) for j in self._used(inner)):
+                return True
+            return any(isinstance(part, sp.Basic) and var in part.free_symbols for part in key)
+        return var in key.free_symbols
+
+    def _moment(self, group: Group, var: sp.Symbol, moving: dict[Any, int]) -> Poly:
+        """Σ_i of a monomial in atoms that mention i."""
+        for key in moving:  # Σ_i δ_ij f_i = f_j for an index j of the same range
+            if isinstance(key, sp.KroneckerDelta):
+                (other,) = (a for a in key.args if a != var)
+                self._require_index(other, group)
+                rest = sp.Mul(*(a**n for a, n in moving.items() if a != key))
+                value, one = self.fraction(rest.xreplace({var: other}))
+                return value
+        if group.binary:
+            moving = {a: 1 if _is(a, group.rewards) else n for a, n in moving.items()}
+        if not moving:
+            return self.fraction(group.size)[0]
+        if any(isinstance(a, tuple) for a in moving):
+            raise Undecided("a root or power of an indexed quantity inside a sum")
+        if group.binary and group.correct is not None and list(moving.values()) == [1]:
+            (only,) = moving
+            if _is(only, group.rewards):
+                return self.fraction(group.correct)[0]
+        body = sp.Mul(*(a**n for a, n in moving.items()))
+        even = all(n % 2 == 0 or (group.binary and _is(a, group.rewards)) for a, n in moving.items())
+        key = canonical(sp.Sum(body, (var, 1, group.size)))
+        return self._atom(key, "0+" if even else None)
+
+    def _require_index(self, index: sp.Expr, group: Group) -> None:
+        if index in self.bound:
+            return
+        if self.domain.is_integer(index) and self.nonnegative(index - 1):
+            if self.nonnegative(group.size - index):
+                return
+        raise Undecided(f"cannot show that the index {index} lies in 1..{group.size}")
+
+    def _sum_sign(self, e: sp.Sum) -> str | None:
+        ((var, low, high),) = e.limits
+        try:
+            inner = Algebra(self.domain.extended(Integer(var, low, high)))
+            return "0+" if inner.nonnegative(e.function) else None
+        except (Undecided, MalformedTheorem):  # no sign is the safe answer
+            return None
+
+    # -- signs -------------------------------------------------------------------------------
+    def _positive(self, top: Poly, bottom: Poly) -> bool:
+        s = self._sign(self._reduced(bottom), strict=True)
+        return s != 0 and self._sign(self._reduced(top) * s, strict=True) > 0
+
+    def _sign(self, poly: Poly, strict: bool) -> int:
+        """+1 or -1 if the polynomial is provably ≥ 0 or ≤ 0 (strictly if asked), else 0."""
+        if poly == 0:
+            return 0 if strict else 1
+        for factor in (1, -1):
+            if self._slack_positive(poly * factor, strict):
+                return factor
+        constant, factors = poly.factor()
+        if len(factors) == 1 and factors[0][1] == 1:
+            return self._spread_sign(poly)
+        result = 1 if constant > 0 else -1
+        for f, multiplicity in factors:
+            if multiplicity % 2 == 0 and not strict:
+                continue
+            s = self._sign(f, strict)
+            if s == 0:
+                return 0
+            result *= s**multiplicity
+        return result
+
+    def _spread_sign(self, poly: Poly) -> int:
+        """G Σ R² - (Σ R)² > 0 for rewards that are not all equal."""
+        group = self.domain.group
+        if group is None or not group.spread:
+            return 0
+        i = sp.Symbol("_i")
+        square = sp.Sum(group.rewards[i] ** 2, (i, 1, group.size))
+        plain = sp.Sum(group.rewards[i], (i, 1, group.size))
+        fact = self.fraction(group.size * square - plain**2)[0]
+        for factor in (1, -1):
+            ratio = fmpq(poly.leading_coefficient()) / fmpq(fact.leading_coefficient())
+            if poly == fact * ratio and ratio * factor > 0:
+                return factor
+        return 0
+
+    def _slack_positive(self, poly: Poly, strict: bool) -> bool:
+        """All coefficients non-negative after writing each variable by its distance to a bound."""
+        key = ("strict" if strict else "weak", _key(poly))
+        if key not in self.known:
+            self.known[key] = any(
+                _coefficients_positive(form, strict) for form in self._slack_forms(poly, strict)
+            )
+        return self.known[key]
+
+    def _slack_forms(self, poly: Poly, strict: bool) -> Any:
+        used = {self.atoms[i] for i in self._used(poly)}
+        variables = []
+        for v in reversed(self.domain.variables):  # those used, and those that bound them
+            if v.symbol in used:
+                variables.insert(0, v)
+                for bound in (v.low, v.high):
+                    used |= set() if bound is None else sp.sympify(bound).free_symbols
+        for substitution in _substitutions(self.domain, variables, strict):
+            yield _Slack(self, substitution).apply(poly)
+
+
+def _is(atom: Any, base: sp.IndexedBase) -> bool:
+    return isinstance(atom, sp.Indexed) and atom.base == base
+
+
+def _fac(n: int) -> fmpq:
+    return fmpq(fmpz.fac_ui(n))
+
+
+def _square_part(c: fmpq) -> tuple[fmpq, list[int]]:
+    """√c = whole · Π √prime."""
+    whole, primes = fmpq(1, int(c.q)), []
+    for prime, n in fmpz(c.p * c.q).factor():
+        whole = whole * fmpq(int(prime)) ** (int(n) // 2)
+        if n % 2:
+            primes.append(int(prime))
+    return whole, primes
+
+
+# -- positivity by slacks ------------------------------------------------------------------------
+#
+# Each variable is rewritten by a non-negative slack: v = low + u, v = high - u, or, between two
+# finite ends, v = (low + high·u)/(1 + u). A polynomial whose coefficients in the slacks are all
+# non-negative is non-negative; it is positive if a term made of positive slacks only is present.
+
+Slack = tuple[sp.Expr, sp.Expr]  # numerator and positive denominator in the slack symbols
+
+
+def _substitutions(domain: Domain, variables: list[Integer | Real], strict: bool) -> Any:
+    """Every way to write the variables by slacks; a dict symbol -> (numerator, denominator)."""
+    affine = [v for v in variables if isinstance(v, Integer) and _affine(v, domain)]
+    others = [v for v in variables if v not in affine]
+    facts = []
+    for v in affine:
+        facts.append(v.symbol - v.low)
+        if v.high is not None:
+            facts.append(v.high - v.symbol)
+    symbols = [v.symbol for v in affine]
+    for chosen in combinations(facts, len(affine)):
+        base = _solve(symbols, chosen)
+        if base is None:
+            continue
+        choices: list[dict[sp.Symbol, Slack]] = [{s: (e, sp.Integer(1)) for s, e in base.items()}]
+        for v in others:
+            choices = [{**c, v.symbol: form} for c in choices for form in _forms(v, strict)]
+        yield from choices
+
+
+def _affine(v: Integer, domain: Domain) -> bool:
+    for bound in (v.low, v.high):
+        if bound is None:
+            continue
+        for s in sp.sympify(bound).free_symbols:
+            w = domain.variable(s)
+            if not isinstance(w, Integer) or not _affine(w, domain):
+                return False
+        poly = sp.sympify(bound)
+        if poly.free_symbols and sp.Poly(poly, *sorted(poly.free_symbols, key=str)).total_degree() > 1:
+            return False
+    return True
+
+
+def _solve(symbols: list[sp.Symbol], facts: tuple[sp.Expr, ...]) -> dict[sp.Symbol, sp.Expr] | None:
+    """Invert slack_j = facts_j(symbols), an affine map with rational coefficients."""
+    m = len(symbols)
+    if m == 0:
+        return {}
+    rows = [[exact(sp.expand(f).coeff(s, 1)) for s in symbols] for f in facts]
+    matrix = fmpq_mat(m, m, [x for row in rows for x in row])
+    if matrix.det() == 0:
+        return None
+    inverse = matrix.inv()
+    constants = [sp.expand(f).subs({s: 0 for s in symbols}) for f in facts]
+    slacks = [sp.Symbol(f"_slack{j}") for j in range(m)]
+    return {
+        s: sp.Add(
+            *(
+                sp.Rational(int(inverse[i, j].p), int(inverse[i, j].q)) * (slacks[j] - constants[j])
+                for j in range(m)
+            )
+        )
+        for i, s in enumerate(symbols)
+    }
+
+
+def _forms(v: Integer | Real, strict: bool) -> list[Slack]:
+    """The ways to write one variable; the last ones use one of its two bounds only."""
+    open_low = isinstance(v, Real) and v.open_low
+    open_high = isinstance(v, Real) and v.open_high
+    one = sp.Integer(1)
+
+    def slack(positive: bool) -> sp.Symbol:
+        return sp.Symbol(f"_{'strict' if positive else 'weak'}_{v.symbol}")
+
+    forms: list[Slack] = []
+    if v.low is not None and v.high is not None and (open_high or not strict):
+        # u -> infinity reaches the upper end, so a closed one allows no strict conclusion.
+        u = slack(open_low and open_high)
+        forms.append((v.low + v.high * u, one + u))
+    if v.low is not None:
+        forms.append((v.low + slack(open_low), one))
+    if v.high is not None:
+        forms.append((v.high - slack(open_high), one))
+    if not forms:
+        forms.append((sp.Symbol(f"_free_{v.symbol}"), one))
+    return forms
+
+
+class _Slack:
+    """One substitution, applied to polynomials of an algebra."""
+
+    def __init__(self, algebra: Algebra, forms: dict[sp.Symbol, Slack]) -> None:
+        self.algebra = algebra
+        self.forms = forms
+        self.ctx = _context("y", 2 * GENERATORS)
+        self.names: dict[Any, int] = {}
+        self.closed: list[int] = []
+        self.memo: dict[sp.Expr, Fraction] = {}
+
+    def generator(self, key: Any) -> Poly:
+        at = self.names.setdefault(key, len(self.names))
+        if at >= 2 * GENERATORS:
+            raise Undecided("too many slacks")
+        return self.ctx.gens()[at]
+
+    def image(self, e: sp.Expr) -> Fraction:
+        """A polynomial expression in variables and slacks as a fraction in slacks."""
+        if e in self.memo:
+            return self.memo[e]
+        zero = self.ctx.gens()[0] - self.ctx.gens()[0]
+        top, bottom = zero + 1, zero + 1
+        if e.is_Rational:
+            top = top * fmpq(int(e.p), int(e.q))
+        elif e.is_Symbol and e in self.forms:
+            n, d = (self.image(sp.sympify(part)) for part in self.forms[e])
+            top, bottom = n[0] * d[1], n[1] * d[0]
+        elif e.is_Symbol:
+            top = self.generator(e)
+        elif e.is_Add:
+            top = zero
+            for a in e.args:
+                n, d = self.image(a)
+                top, bottom = top * d + n * bottom, bottom * d
+        elif e.is_Mul:
+            for a in e.args:
+                n, d = self.image(a)
+                top, bottom = top * n, bottom * d
+        elif e.is_Pow and e.exp.is_Integer:
+            n, d = self.image(e.base)
+            if e.exp < 0:
+                n, d = d, n
+            top, bottom = n ** abs(int(e.exp)), d ** abs(int(e.exp))
+        else:
+            raise Undecided(f"{e} in a bound")
+        self.memo[e] = (top, bottom)
+        return self.memo[e]
+
+    def apply(self, poly: Poly) -> Any:
+        """(numerator in slacks, predicate 'this slack is positive', predicate 'non-negative')."""
+        degrees = [int(n) for n in poly.degrees()]
+        images: dict[int, Fraction] = {}
+        for i, n in enumerate(degrees):
+            if n:
+                key = self.algebra.atoms[i]
+                if isinstance(key, sp.Symbol) and key in self.forms:
+                    images[i] = self.image(key)
+                else:
+                    images[i] = (self.generator(("atom", i)), self.ctx.gens()[0] * 0 + 1)
+        kinds: dict[int, str] = {}
+        for key, at in self.names.items():
+            if isinstance(key, tuple):
+                kinds[at] = self.algebra.signs.get(key[1], "?")
+            elif str(key).startswith("_strict_"):
+                kinds[at] = "+"
+            elif str(key).startswith(("_weak_", "_slack")):
+                kinds[at] = "0+"
+            else:
+                kinds[at] = "?"
+        if not all(_coefficients_positive((d, kinds), True) for _, d in images.values()):
+            return None  # the denominators must be positive for the numerator to decide
+        total = self.ctx.gens()[0] * 0
+        for exponents, coefficient in poly.to_dict().items():
+            term = self.ctx.gens()[0] * 0 + coefficient
+            for i, (n, d) in images.items():
+                e = int(exponents[i])
+                term = term * n**e * d ** (degrees[i] - e)
+            total = total + term
+        return total, kinds
+
+
+def _coefficients_positive(form: Any, strict: bool) -> bool:
+    if form is None:
+        return False
+    total, kinds = form
+    positive_term = False
+    for exponents, coefficient in total.to_dict().items():
+        if coefficient < 0:
+            return False
+        moving = [i for i, n in enumerate(exponents) if n]
+        if any(kinds.get(i, "?") == "?" and int(exponents[i]) % 2 for i in moving):
+            return False
+        if all(kinds.get(i) == "+" for i in moving):
+            positive_term = True
+    return positive_term or not strict

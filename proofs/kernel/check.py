@@ -1,0 +1,293 @@
+"""The verdict on a theorem: computed from its derivation, samples, mutants and witnesses."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import sympy as sp
+
+from proofs.kernel.domain import Domain, Group, Table
+from proofs.kernel.errors import MalformedTheorem, ProofError, UndefinedValue
+from proofs.kernel.rules import Context, bound_variables, weakest
+from proofs.kernel.semantics import compare, difference, evaluate, show
+from proofs.kernel.theorem import (
+    Chain,
+    Claim,
+    Clause,
+    Mutant,
+    StepReport,
+    Theorem,
+    check_proof,
+)
+
+__all__ = ["MutantReport", "Report", "check_theorem"]
+
+SAMPLES = 50
+MUTANT_POINTS = 200
+ID = re.compile(r"[a-z]+\.[a-z0-9]+(-[a-z0-9]+)*\Z")
+
+
+@dataclass
+class MutantReport:
+    name: str
+    refuted: bool
+    witness: str
+
+
+@dataclass
+class Report:
+    """What the kernel found out about one theorem."""
+
+    theorem: Theorem
+    verdict: str = "open"  # proved, refuted, open
+    grade: str | None = None
+    steps: list[tuple[str, StepReport]] = field(default_factory=list)  # (clause, step)
+    mutants: list[MutantReport] = field(default_factory=list)
+    witness: str | None = None
+    samples: int = 0
+    cases: int = 0  # exact cases of the first-principles check
+    problems: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    grades: dict[str, str] = field(default_factory=dict)
+
+    def clause(self, name: str) -> tuple[Clause, str]:
+        """For :class:`rules.Instance`: a clause of a theorem that has been established."""
+        for clause in self.theorem.clauses:
+            if clause.name == name:
+                if self.verdict not in ("proved", "refuted") or name not in self.grades:
+                    raise ProofError(f"{self.theorem.id} is {self.verdict}")
+                return clause, self.grades[name]
+        raise ProofError(f"{self.theorem.id} has no clause {name!r}")
+
+
+def check_theorem(
+    theorem: Theorem, ledger: Mapping[str, Report], *, first_principles: bool = True
+) -> Report:
+    """Check everything about one theorem. Never raises for a wrong theorem: it stays open."""
+    started = time.perf_counter()
+    report = Report(theorem)
+    ledger = _Watched(ledger)
+    try:
+        _check_form(theorem)
+        for clause in theorem.clauses:
+            _check_clause(clause, ledger, report)
+        _check_refutations(theorem, report)
+        _check_mutants(theorem, report)
+        _check_uses(theorem, ledger)
+        if first_principles:
+            if theorem.check is None:
+                raise MalformedTheorem("there is no first-principles check")
+            report.cases = theorem.check()
+            if report.cases < 1:
+                raise MalformedTheorem("the first-principles check looked at nothing")
+    except (ProofError, UndefinedValue, AssertionError) as problem:
+        report.problems.append(f"{type(problem).__name__}: {problem}")
+    except (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError,
+            TypeError, ValueError) as problem:  # ill-formed input must not look like success
+        report.problems.append(f"{type(problem).__name__}: {problem}")
+    if not report.problems:
+        report.verdict = "refuted" if theorem.refutes else "proved"
+        inherited = (ledger[used].grade for used in theorem.uses)
+        report.grade = weakest(*report.grades.values(), *(g for g in inherited if g))
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+class _Watched(dict[str, Report]):
+    """The ledger, noting which theorems a derivation really used."""
+
+    def __init__(self, ledger: Mapping[str, Report]) -> None:
+        super().__init__(ledger)
+        self.used: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if key in self:
+            self.used.add(key)
+        return super().get(key, default)
+
+
+# -- form ----------------------------------------------------------------------------------------
+
+
+def _check_form(theorem: Theorem) -> None:
+    if not ID.match(theorem.id):
+        raise MalformedTheorem(f"{theorem.id!r} is not of the form topic.slug")
+    if not theorem.clauses and not theorem.refutes:
+        raise MalformedTheorem("nothing is stated")
+    if not theorem.words or not theorem.title:
+        raise MalformedTheorem("title and statement in words are needed")
+    if theorem.refutes and not theorem.corrected_by:
+        raise MalformedTheorem("a refutation names the theorem that is true instead")
+    if len(theorem.mutants) < 2:
+        raise MalformedTheorem("at least two mutants are needed")
+    names = [c.name for c in theorem.clauses] + [r.name for r in theorem.refutes]
+    if len(set(names)) != len(names):
+        raise MalformedTheorem("clause names repeat")
+    for part in (*theorem.clauses, *theorem.refutes):
+        _check_symbols(part.domain, part.claim)
+
+
+def _check_symbols(domain: Domain, claim: Claim) -> None:
+    """Every free symbol is declared, and no bound variable shares a declared name."""
+    declared = {v.symbol for v in domain.variables}
+    bases: set[Any] = set()
+    functions = {d.function for d in domain.declarations if isinstance(d, Table)}
+    for d in domain.declarations:
+        if isinstance(d, Group):
+            bases |= {d.rewards, d.scores} | ({d.slope} if d.slope is not None else set())
+    for side in (claim.lhs, claim.rhs):
+        bound = bound_variables(side)
+        if bound & declared:
+            raise MalformedTheorem(f"{bound & declared} is both bound and declared")
+        labels = {b.label for b in bases}
+        free = side.free_symbols - bound - declared - labels
+        loose = {s for s in free if not isinstance(s, sp.Indexed)}
+        if loose:
+            raise MalformedTheorem(f"{sorted(map(str, loose))} is not declared")
+        for term in side.atoms(sp.Indexed):
+            if term.base not in bases:
+                raise MalformedTheorem(f"{term.base} is not declared")
+        for term in side.atoms(sp.core.function.AppliedUndef):
+            inert = type(term).__module__.startswith("proofs.kernel")
+            if not inert and term.func not in functions:
+                raise MalformedTheorem(f"the function {term.func} is not declared")
+        if side.has(sp.nan, sp.zoo, sp.oo, -sp.oo) or side.atoms(sp.Float):
+            raise MalformedTheorem("a statement has no infinities and no floating-point numbers")
+
+
+# -- clauses -------------------------------------------------------------------------------------
+
+
+def _check_clause(clause: Clause, ledger: Any, report: Report) -> None:
+    if clause.claim.lhs == clause.claim.rhs:
+        raise MalformedTheorem(f"{clause.name}: both sides are the same term")
+    log: list[StepReport] = []
+    ctx = Context(clause.domain, ledger)
+    try:
+        grade = check_proof(ctx, clause.claim, clause.proof, log)
+    except ProofError as problem:
+        raise type(problem)(f"{clause.name}: {problem}") from None
+    report.steps += [(clause.name, step) for step in log]
+    report.samples += _sample(clause.name, clause.domain, clause.claim)
+    report.grades[clause.name] = grade
+
+
+def _sample(name: str, domain: Domain, claim: Claim) -> int:
+    """Evaluate at exact points, 50 digits. A false value is a bug of the kernel: report it."""
+    wanted = SAMPLES if domain.variables else 1
+    count = 0
+    for point in domain.points(name, wanted):
+        truth = compare(claim.lhs, claim.relation, claim.rhs, point)
+        if truth is False or (truth is None and claim.relation == "<"):
+            raise ProofError(f"{name}: false at {_show_point(point)}")
+        count += 1
+    if count < wanted:
+        raise MalformedTheorem(f"{name}: only {count} points found in the domain (vacuous?)")
+    return count
+
+
+def _show_point(point: dict[Any, Any]) -> str:
+    shown = []
+    for key, value in point.items():
+        if key == "group":
+            continue
+        if callable(value):
+            table = ", ".join(f"{n}: {value(n)}" for n in range(6))
+            shown.append(f"{key}: {{{table}}}")
+        elif isinstance(value, list) and value and isinstance(value[0], list):
+            shown.append(f"{key} = [{', '.join(show(row) for row in value)}]")
+        else:
+            shown.append(f"{key} = {show(value)}")
+    return "; ".join(shown) or "(closed statement)"
+
+
+# -- refutations and mutants ---------------------------------------------------------------------
+
+
+def _check_refutations(theorem: Theorem, report: Report) -> None:
+    shown = []
+    for r in theorem.refutes:
+        point = dict(r.witness)
+        group = r.domain.group
+        if group is not None:
+            point["group"] = group
+        outside = r.domain.contains(point)
+        if outside:
+            raise ProofError(f"{r.name}: the witness is outside the domain: {outside}")
+        if compare(r.claim.lhs, r.claim.relation, r.claim.rhs, point) is not False:
+            raise ProofError(f"{r.name}: the claim holds at the witness")
+        gap = difference(r.claim.lhs, r.claim.rhs, point)
+        report.grades[r.name] = "exact" if type(gap).__name__ == "fmpq" else "rigorous"
+        left, right = (show(evaluate(side, point)) for side in (r.claim.lhs, r.claim.rhs))
+        shown.append(f"{_show_point(point)}: left side {left}, right side {right}")
+    if shown:
+        report.witness = " | ".join(shown)
+
+
+def _check_mutants(theorem: Theorem, report: Report) -> None:
+    parts = {p.name: p for p in (*theorem.clauses, *theorem.refutes)}
+    for m in theorem.mutants:
+        if m.of not in parts:
+            raise MalformedTheorem(f"mutant {m.name!r} is of an unknown clause {m.of!r}")
+        original = parts[m.of]
+        claim, domain = mutated(m, original)
+        if claim == original.claim and domain == original.domain:
+            raise MalformedTheorem(f"mutant {m.name!r} changes nothing")
+        # A refuted claim's own witness is the first point tried for its mutants.
+        points = [dict(original.witness)] if hasattr(original, "witness") else []
+        witness = _falsify(domain, claim, m.name, points)
+        report.mutants.append(MutantReport(m.name, witness is not None, witness or ""))
+        if witness is None:
+            raise ProofError(f"mutant {m.name!r} was not refuted")
+        if isinstance(original, Clause) and isinstance(original.proof, Chain):
+            _refuse_mutant(original, claim, domain, m)
+
+
+def mutated(m: Mutant, original: Any) -> tuple[Claim, Domain]:
+    c = original.claim
+    claim = Claim(
+        c.lhs if m.lhs is None else m.lhs,
+        c.relation if m.relation is None else m.relation,
+        c.rhs if m.rhs is None else m.rhs,
+    )
+    return claim, original.domain if m.domain is None else m.domain
+
+
+def _falsify(domain: Domain, claim: Claim, seed: str, first: list[Any]) -> str | None:
+    """An exact point of the domain where the claim is false or has no value."""
+    if domain.group is not None:
+        first = [{**p, "group": domain.group} for p in first]
+    candidates = [p for p in first if domain.contains(p) is None]
+    for point in (*candidates, *domain.points(f"mutant {seed}", MUTANT_POINTS)):
+        try:
+            if compare(claim.lhs, claim.relation, claim.rhs, point) is False:
+                left, right = (show(evaluate(s, point)) for s in (claim.lhs, claim.rhs))
+                return f"{_show_point(point)}: left side {left}, right side {right}"
+        except UndefinedValue as problem:
+            return f"{_show_point(point)}: undefined ({problem})"
+    return None
+
+
+def _refuse_mutant(original: Clause, claim: Claim, domain: Domain, m: Mutant) -> None:
+    """The original derivation, bent to end at the mutated statement, must not be accepted."""
+    steps = list(original.proof.steps)
+    last = steps[-1]
+    steps[-1] = type(last)(last.text, last.relation, claim.rhs, last.by)
+    try:
+        bent = Chain(tuple(steps))
+        ctx = Context(domain, {})
+        check_proof(ctx, claim, bent, [])
+    except (ProofError, ArithmeticError, TypeError, ValueError):
+        return
+    raise ProofError(f"the kernel accepted the mutant {m.name!r}: this is a bug of the kernel")
+
+
+def _check_uses(theorem: Theorem, ledger: _Watched) -> None:
+    if set(theorem.uses) != ledger.used:
+        raise MalformedTheorem(
+            f"uses says {sorted(theorem.uses)}, the derivation used {sorted(ledger.used)}"
+        )

@@ -1,0 +1,370 @@
+"""Typed domains: the one object from which symbols, checks, samples and LaTeX come.
+
+A domain is an ordered tuple of declarations; a bound may mention earlier variables. Besides
+plain variables there are two structured declarations: :class:`Group` (one sampled group:
+rewards and scores indexed by rollout) and :class:`Table` (an arbitrary function of an integer).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import sympy as sp
+from flint import fmpq
+
+from proofs.kernel.errors import MalformedTheorem, UndefinedValue
+
+__all__ = ["COORDINATE", "D", "SCORES", "Declaration", "Domain", "Group", "Integer", "Point", "Real", "Table"]
+
+Point = dict[Any, Any]
+D = sp.Symbol("D")  # number of score coordinates: scores are vectors of any dimension
+COORDINATE = sp.Symbol("d")
+
+
+@dataclass(frozen=True)
+class Integer:
+    """An integer with inclusive bounds; ``high=None`` means unbounded."""
+
+    symbol: sp.Symbol
+    low: Any
+    high: Any = None
+    spread: int = 9  # how far above ``low`` samples go when there is no upper bound
+
+    def latex(self) -> str:
+        s, low = sp.latex(self.symbol), sp.latex(sp.sympify(self.low))
+        if self.high is None:
+            return rf"{s} \in \mathbb{{Z}},\ {s} \ge {low}"
+        return rf"{s} \in \mathbb{{Z}},\ {low} \le {s} \le {sp.latex(sp.sympify(self.high))}"
+
+    def words(self) -> str:
+        if self.high is None:
+            return f"{self.symbol} integer, {self.symbol} >= {self.low}"
+        return f"{self.symbol} integer, {self.low} <= {self.symbol} <= {self.high}"
+
+
+@dataclass(frozen=True)
+class Real:
+    """A real number in an interval; an infinite end is ``None``."""
+
+    symbol: sp.Symbol
+    low: Any = None
+    high: Any = None
+    open_low: bool = True
+    open_high: bool = True
+    samples: tuple[Any, ...] = ()  # extra points worth visiting (inside the interval)
+
+    def latex(self) -> str:
+        s = sp.latex(self.symbol)
+        low = r"-\infty" if self.low is None else sp.latex(sp.sympify(self.low))
+        high = r"\infty" if self.high is None else sp.latex(sp.sympify(self.high))
+        left = "(" if self.open_low or self.low is None else "["
+        right = ")" if self.open_high or self.high is None else "]"
+        return rf"{s} \in {left}{low}, {high}{right}"
+
+    def words(self) -> str:
+        low = "-inf" if self.low is None else str(self.low)
+        high = "inf" if self.high is None else str(self.high)
+        left = "(" if self.open_low or self.low is None else "["
+        right = ")" if self.open_high or self.high is None else "]"
+        return f"{self.symbol} real, in {left}{low}, {high}{right}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """One sampled group: rewards R[i] and score coordinates s[i, d], i = 1..G, d = 1..D.
+
+    ``correct`` names k = Σ R_i and makes the rewards binary; without it the rewards are any
+    reals, and ``spread`` demands that they are not all equal (σ > 0). ``success`` makes the
+    rollouts random and i.i.d. with that success probability; ``slope`` is then the gradient ∇p,
+    and the conditional score means are ∇p/p (correct) and -∇p/(1-p) (wrong), which
+    ``expectation.score-means`` proves. ``flip`` = (t, f) makes the rewards noisy: a correct
+    response is rewarded with probability t, a wrong one with probability f.
+    """
+
+    size: sp.Symbol
+    rewards: sp.IndexedBase = sp.IndexedBase("R")
+    scores: sp.IndexedBase = sp.IndexedBase("s")
+    correct: sp.Symbol | None = None
+    spread: bool = False
+    success: sp.Symbol | None = None
+    slope: sp.IndexedBase | None = None
+
+    def latex(self) -> str:
+        kind = r"\{0,1\}" if self.binary else r"\mathbb{R}"
+        text = rf"R_i \in {kind},\ s_i \in \mathbb{{R}}^D,\ 1 \le i \le {sp.latex(self.size)}"
+        if self.correct is not None:
+            text += rf",\ \textstyle\sum_i R_i = {sp.latex(self.correct)}"
+        if self.spread:
+            text += r",\ \sigma > 0"
+        if self.success is not None:
+            p = sp.latex(self.success)
+            text += rf",\ (R_i, s_i)\ \text{{i.i.d.}},\ \Pr(R_i = 1) = {p}"
+            text += rf",\ \mathrm{{E}}[s_i] = 0,\ \mathrm{{E}}[R_i s_i] = \nabla {p}"
+        return text
+
+    def words(self) -> str:
+        text = f"rewards R[1..{self.size}] " + ("binary" if self.binary else "real")
+        if self.correct is not None:
+            text += f" with sum {self.correct}"
+        if self.spread:
+            text += ", not all equal"
+        if self.success is not None:
+            text += f", i.i.d. rollouts with success probability {self.success}"
+        return text + ", scores s[i, d] in R^D"
+
+    @property
+    def binary(self) -> bool:
+        return self.correct is not None or self.success is not None
+
+
+@dataclass(frozen=True)
+class Table:
+    """An arbitrary real function of one integer argument."""
+
+    function: Any
+
+    def latex(self) -> str:
+        return rf"{self.function.__name__}: \mathbb{{Z}} \to \mathbb{{R}}\ \text{{arbitrary}}"
+
+    def words(self) -> str:
+        return f"{self.function.__name__} an arbitrary function of an integer"
+
+
+SCORES = (Integer(D, 1, spread=2), Integer(COORDINATE, 1, D))  # declare these before a group
+
+Declaration = Integer | Real | Group | Table
+
+
+def exact(value: Any) -> fmpq:
+    """A Python, SymPy or FLINT rational as an fmpq."""
+    if isinstance(value, fmpq):
+        return value
+    if isinstance(value, int):
+        return fmpq(value)
+    if isinstance(value, Fraction):
+        return fmpq(value.numerator, value.denominator)
+    if isinstance(value, sp.Rational):
+        return fmpq(int(value.p), int(value.q))
+    raise TypeError(f"not an exact rational: {value!r}")
+
+
+@dataclass(frozen=True)
+class Domain:
+    declarations: tuple[Declaration, ...] = ()
+    minimum: int = field(default=50, compare=False)
+
+    def __init__(self, *declarations: Declaration) -> None:
+        object.__setattr__(self, "declarations", declarations)
+        object.__setattr__(self, "minimum", 50)
+        seen: set[Any] = set()
+        for d in declarations:
+            if isinstance(d, Integer | Real):
+                if d.symbol in seen:
+                    raise MalformedTheorem(f"{d.symbol} is declared twice")
+                for bound in (d.low, d.high):
+                    free = sp.sympify(bound).free_symbols if bound is not None else set()
+                    if not free <= seen:
+                        raise MalformedTheorem(f"bound {bound} of {d.symbol} is not declared yet")
+                seen.add(d.symbol)
+            elif isinstance(d, Group):
+                needed = {d.size, D} | ({d.correct} if d.correct is not None else set())
+                needed |= {d.success} if d.success is not None else set()
+                if not needed <= seen:
+                    raise MalformedTheorem(f"declare {needed - seen} before the group")
+                bounds = {x.symbol: x for x in declarations if isinstance(x, Integer | Real)}
+                if not isinstance(bounds[d.size], Integer):
+                    raise MalformedTheorem("the group size must be an integer variable")
+                if d.correct is not None and not isinstance(bounds[d.correct], Integer):
+                    raise MalformedTheorem("the number correct must be an integer variable")
+
+    # -- structure ---------------------------------------------------------------------------
+    def extended(self, *more: Declaration) -> Domain:
+        return Domain(*self.declarations, *more)
+
+    def without(self, symbol: sp.Symbol) -> Domain:
+        keep = (d for d in self.declarations if getattr(d, "symbol", None) != symbol)
+        return Domain(*keep)
+
+    def replaced(self, symbol: sp.Symbol, new: Declaration) -> Domain:
+        return Domain(
+            *(new if getattr(d, "symbol", None) == symbol else d for d in self.declarations)
+        )
+
+    @property
+    def variables(self) -> tuple[Integer | Real, ...]:
+        return tuple(d for d in self.declarations if isinstance(d, Integer | Real))
+
+    @property
+    def group(self) -> Group | None:
+        groups = [d for d in self.declarations if isinstance(d, Group)]
+        if len(groups) > 1:
+            raise MalformedTheorem("one group per domain")
+        return groups[0] if groups else None
+
+    def variable(self, symbol: sp.Symbol) -> Integer | Real | None:
+        return next((v for v in self.variables if v.symbol == symbol), None)
+
+    def is_integer(self, expr: sp.Expr) -> bool:
+        """Whether an expression is an integer polynomial in integer variables."""
+        expr = sp.sympify(expr)
+        if expr.is_Integer:
+            return True
+        if expr.is_Symbol:
+            return isinstance(self.variable(expr), Integer)
+        if expr.is_Add or expr.is_Mul:
+            return all(self.is_integer(a) for a in expr.args)
+        if expr.is_Pow and expr.exp.is_Integer and expr.exp >= 0:
+            return self.is_integer(expr.base)
+        return False
+
+    def latex(self) -> list[str]:
+        return [d.latex() for d in self.declarations]
+
+    def words(self) -> list[str]:
+        return [d.words() for d in self.declarations]
+
+    # -- membership and samples --------------------------------------------------------------
+    def contains(self, point: Point) -> str | None:
+        """None if the (exact rational) point is in the domain, else the rule that it breaks."""
+        from proofs.kernel.semantics import evaluate  # the meaning of bounds
+
+        for d in self.declarations:
+            if isinstance(d, Integer | Real):
+                if d.symbol not in point:
+                    return f"{d.symbol} has no value"
+                value = exact(point[d.symbol])
+                if isinstance(d, Integer) and value.q != 1:
+                    return f"{d.symbol} = {value} is not an integer"
+                for bound, sign, strict in (
+                    (d.low, 1, isinstance(d, Real) and d.open_low),
+                    (d.high, -1, isinstance(d, Real) and d.open_high),
+                ):
+                    if bound is None:
+                        continue
+                    gap = (value - exact(evaluate(sp.sympify(bound), point))) * sign
+                    if gap < 0 or (strict and gap == 0):
+                        return f"{d.symbol} = {value} violates its bound {bound}"
+            elif isinstance(d, Group):
+                problem = self._group_problem(d, point)
+                if problem:
+                    return problem
+            elif d.function not in point:
+                return f"{d.function} has no value"
+        return None
+
+    def _group_problem(self, d: Group, point: Point) -> str | None:
+        if d.success is not None:
+            return None if d.slope in point else "the group has no slope"
+        size = int(exact(point[d.size]).p)
+        rewards, scores = point.get(d.rewards), point.get(d.scores)
+        if rewards is None or scores is None:
+            return "the group has no rewards or scores"
+        if len(rewards) != size or len(scores) != size:
+            return f"the group has {len(rewards)} rewards, not {size}"
+        if len({len(row) for row in scores}) != 1 or len(scores[0]) != point[D]:
+            return "the scores differ in dimension"
+        if d.binary and not all(exact(r) in (0, 1) for r in rewards):
+            return "the rewards are not binary"
+        if d.correct is not None and sum(map(exact, rewards), fmpq(0)) != exact(point[d.correct]):
+            return f"the rewards do not sum to {d.correct}"
+        if d.spread and len({exact(r) for r in rewards}) < 2:
+            return "the rewards are all equal"
+        return None
+
+    def points(self, seed: str, wanted: int) -> Iterator[Point]:
+        """Reproducible exact rational points of the domain, corners of it first."""
+        rng = random.Random(seed)
+        found = 0
+        for attempt in range(60 * wanted):
+            point = self._draw(rng, corner=attempt % 3 == 0)
+            if point is None or self.contains(point) is not None:
+                continue
+            yield point
+            found += 1
+            if found >= wanted:
+                return
+
+    def _draw(self, rng: random.Random, corner: bool) -> Point | None:
+        from proofs.kernel.semantics import evaluate
+
+        point: Point = {}
+        for d in self.declarations:
+            try:
+                if isinstance(d, Integer):
+                    low = evaluate(sp.sympify(d.low), point)
+                    first = -int((-exact(low)).floor())
+                    last = first + d.spread
+                    if d.high is not None:
+                        last = int(exact(evaluate(sp.sympify(d.high), point)).floor())
+                    if last < first:
+                        return None
+                    ends = corner and rng.random() < 0.5
+                    value = rng.choice((first, last)) if ends else rng.randint(first, last)
+                    point[d.symbol] = fmpq(value)
+                elif isinstance(d, Real):
+                    point[d.symbol] = self._draw_real(d, point, rng, corner)
+                elif isinstance(d, Group):
+                    self._draw_group(d, point, rng)
+                else:
+                    salt = rng.random()
+                    point[d.function] = _arbitrary(salt)
+            except (UndefinedValue, TypeError):
+                return None
+        return point
+
+    @staticmethod
+    def _draw_real(d: Real, point: Point, rng: random.Random, corner: bool) -> fmpq:
+        from proofs.kernel.semantics import evaluate
+
+        if d.samples and rng.random() < 0.4:
+            return exact(sp.sympify(rng.choice(d.samples)))
+        u = fmpq(rng.randint(1, 96), 97)
+        if corner:
+            u = rng.choice((fmpq(0), fmpq(1), fmpq(1, 10**6), 1 - fmpq(1, 10**6), fmpq(1, 2)))
+        low = None if d.low is None else exact(evaluate(sp.sympify(d.low), point))
+        high = None if d.high is None else exact(evaluate(sp.sympify(d.high), point))
+        if low is not None and high is not None:
+            return low + (high - low) * u
+        stretch = u * rng.choice((1, 5, 100))
+        if low is not None:
+            return low + stretch
+        if high is not None:
+            return high - stretch
+        return stretch * rng.choice((1, -1))
+
+    @staticmethod
+    def _draw_group(d: Group, point: Point, rng: random.Random) -> None:
+        dimension = int(exact(point[D]).p)
+        point["group"] = d
+        if d.success is not None:
+            if d.slope is not None:
+                point[d.slope] = [fmpq(rng.randint(-20, 20), 7) for _ in range(dimension)]
+            return
+        size = int(exact(point[d.size]).p)
+        if d.correct is not None:
+            k = int(exact(point[d.correct]).p)
+            rewards = [fmpq(1)] * k + [fmpq(0)] * (size - k)
+            rng.shuffle(rewards)
+        elif rng.random() < 0.3:
+            rewards = [fmpq(rng.randint(0, 1)) for _ in range(size)]
+        else:
+            rewards = [fmpq(rng.randint(-30, 30), rng.choice((1, 3, 7))) for _ in range(size)]
+        point[d.rewards] = rewards
+        point[d.scores] = [
+            [fmpq(rng.randint(-50, 50), rng.choice((1, 3, 11))) for _ in range(dimension)]
+            for _ in range(size)
+        ]
+
+
+def _arbitrary(salt: float) -> Any:
+    """A reproducible 'arbitrary' function of an integer, with a memory-free definition."""
+
+    def value(n: int) -> fmpq:
+        rng = random.Random(f"{salt}:{n}")
+        return fmpq(rng.randint(-60, 60), rng.choice((1, 2, 7)))
+
+    return value

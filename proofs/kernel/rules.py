@@ -1,0 +1,661 @@
+"""The closed list of rules. Each one either admits a fact or raises; none of them guesses.
+
+A rule's docstring says what it decides and why that is sound. ``RULES`` is the whole list:
+the checker refuses a justification of any other type, so a topic module cannot bring its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import sympy as sp
+
+from proofs.kernel.algebra import Algebra
+from proofs.kernel.domain import COORDINATE, D, Domain, Integer
+from proofs.kernel.errors import ProofError, Undecided
+from proofs.kernel.facts import FACTS
+from proofs.kernel.semantics import compare
+from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean
+
+__all__ = [
+    "RULES",
+    "Ball",
+    "BetaIntegral",
+    "BinomialMoments",
+    "BinomialTheorem",
+    "Cite",
+    "Context",
+    "Differentiate",
+    "DropTerms",
+    "Fact",
+    "Hypothesis",
+    "Instance",
+    "Linear",
+    "Nonnegative",
+    "Positive",
+    "Reverse",
+    "Shift",
+    "Split",
+    "Square",
+    "Termwise",
+    "Tower",
+    "Unroll",
+]
+
+GRADES = ("exact", "rigorous", "cited", "bounded", "sampled")  # strongest first
+_TOKEN = object()  # only rules of this module can admit facts
+
+
+def weakest(*grades: str) -> str:
+    return max(grades, key=GRADES.index, default="exact")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """``lhs relation rhs`` holds at every point of the context's domain."""
+
+    lhs: sp.Expr
+    relation: str
+    rhs: sp.Expr
+    procedure: str
+    grade: str = "exact"
+    token: object = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.token is not _TOKEN:
+            raise ProofError("facts are admitted by the kernel's rules only")
+        if self.relation not in ("=", "<=", "<"):
+            raise ProofError(f"unknown relation {self.relation}")
+
+
+def _admit(lhs: Any, relation: str, rhs: Any, procedure: str, grade: str = "exact") -> Fact:
+    return Fact(sp.sympify(lhs), relation, sp.sympify(rhs), procedure, grade, _TOKEN)
+
+
+class Context:
+    """Where a step is checked: the domain, theorems already proved, induction hypotheses."""
+
+    def __init__(
+        self, domain: Domain, ledger: Any = None, hypotheses: tuple[Fact, ...] = ()
+    ) -> None:
+        self.domain = domain
+        self.ledger = ledger if ledger is not None else {}
+        self.hypotheses = hypotheses
+        self.algebra = Algebra(domain)
+
+    def inside(self, *more: Any) -> Context:
+        return Context(self.domain.extended(*more), self.ledger, self.hypotheses)
+
+    def zero(self, expr: sp.Expr) -> bool:
+        return self.algebra.is_zero(expr)
+
+    def require(self, condition: bool, complaint: str) -> None:
+        if not condition:
+            raise Undecided(complaint)
+
+    def nonnegative(self, expr: sp.Expr) -> bool:
+        return self.algebra.nonnegative(expr)
+
+
+def limits(total: sp.Expr) -> tuple[sp.Symbol, sp.Expr, sp.Expr]:
+    if not isinstance(total, sp.Sum) or len(total.limits) != 1:
+        raise ProofError(f"not a single sum: {total}")
+    ((var, low, high),) = total.limits
+    return var, low, high
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Σ_{k=a}^{b} f(k) = Σ_{k=a-c}^{b-c} f(k+c): the same terms under other numbers."""
+
+    total: sp.Sum
+    by: Any
+
+    def prove(self, ctx: Context) -> Fact:
+        var, low, high = limits(self.total)
+        by = sp.sympify(self.by)
+        ctx.require(ctx.domain.is_integer(by), f"the shift {by} is not an integer")
+        body = self.total.function.subs(var, var + by)
+        return _admit(self.total, "=", sp.Sum(body, (var, low - by, high - by)), "index shift")
+
+
+@dataclass(frozen=True)
+class Reverse:
+    """Σ_{k=a}^{b} f(k) = Σ_{k=a}^{b} f(a+b-k): the same terms in reverse order."""
+
+    total: sp.Sum
+
+    def prove(self, ctx: Context) -> Fact:
+        var, low, high = limits(self.total)
+        body = self.total.function.subs(var, low + high - var)
+        return _admit(self.total, "=", sp.Sum(body, (var, low, high)), "reversal")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Take ``first`` terms off the front and ``last`` off the back; needs that many terms."""
+
+    total: sp.Sum
+    first: int = 0
+    last: int = 0
+
+    def prove(self, ctx: Context) -> Fact:
+        var, low, high = limits(self.total)
+        count = high - low + 1
+        ctx.require(self.first >= 0 and self.last >= 0, "a negative number of terms")
+        ctx.require(
+            ctx.nonnegative(count - self.first - self.last),
+            f"cannot show that the sum has {self.first + self.last} terms",
+        )
+        f = self.total.function
+        ends = [f.subs(var, low + j) for j in range(self.first)]
+        ends += [f.subs(var, high - j) for j in range(self.last)]
+        rest = sp.Sum(f, (var, low + self.first, high - self.last))
+        return _admit(self.total, "=", sp.Add(rest, *ends), "splitting off terms")
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Σ (Σ_j c_j f_j(k)) = Σ_j c_j Σ f_j(k), the c_j free of k; the split is checked."""
+
+    total: sp.Sum
+    parts: tuple[tuple[Any, Any], ...]
+
+    def prove(self, ctx: Context) -> Fact:
+        var, low, high = limits(self.total)
+        inside = ctx.inside(Integer(var, low, high))
+        body = sp.Add(*(sp.sympify(c) * f for c, f in self.parts))
+        for c, _ in self.parts:
+            ctx.require(var not in sp.sympify(c).free_symbols, f"the factor {c} moves with {var}")
+        ctx.require(inside.zero(self.total.function - body), "the parts do not add up")
+        result = sp.Add(*(c * sp.Sum(f, (var, low, high)) for c, f in self.parts))
+        return _admit(self.total, "=", result, "linearity of the sum")
+
+
+@dataclass(frozen=True)
+class Termwise:
+    """Sums over one range compare as their terms do; the terms are proved for k in the range."""
+
+    total: sp.Sum
+    body: Any
+    relation: str = "="
+    steps: tuple[Any, ...] = ()  # a chain from the old to the new term; empty: one algebraic step
+
+    def prove(self, ctx: Context) -> Fact:
+        from proofs.kernel.theorem import Step, check_chain
+
+        var, low, high = limits(self.total)
+        inside = ctx.inside(Integer(var, low, high))
+        body = sp.sympify(self.body)
+        steps = self.steps or (Step("term by term", self.relation, body),)
+        grade = check_chain(inside, self.total.function, self.relation, body, steps)
+        new = sp.Sum(body, (var, low, high))
+        return _admit(self.total, self.relation, new, "termwise comparison", grade)
+
+
+@dataclass(frozen=True)
+class DropTerms:
+    """Σ over a sub-range ≤ Σ over the range, for non-negative terms."""
+
+    total: sp.Sum
+    low: Any
+    high: Any
+
+    def prove(self, ctx: Context) -> Fact:
+        var, low, high = limits(self.total)
+        inside = ctx.inside(Integer(var, low, high))
+        ctx.require(inside.nonnegative(self.total.function), "cannot show that the terms are >= 0")
+        for gap in (self.low - low, high - self.high, self.high - self.low + 1):
+            ctx.require(ctx.nonnegative(sp.sympify(gap)), f"cannot show {gap} >= 0")
+        part = sp.Sum(self.total.function, (var, self.low, self.high))
+        return _admit(part, "<=", self.total, "dropping non-negative terms")
+
+
+@dataclass(frozen=True)
+class Unroll:
+    """A sum with concrete limits is the sum of its terms."""
+
+    total: sp.Sum
+
+    def prove(self, ctx: Context) -> Fact:
+        var, low, high = limits(self.total)
+        if not (low.is_Integer and high.is_Integer and high >= low - 1):
+            raise Undecided(f"limits {low}, {high} are not concrete")
+        terms = (self.total.function.subs(var, n) for n in range(int(low), int(high) + 1))
+        return _admit(self.total, "=", sp.Add(*terms), "writing out the terms")
+
+
+@dataclass(frozen=True)
+class BinomialTheorem:
+    """Σ_{k=0}^{n} C(n,k) x^k y^{n-k} = (x+y)^n for an integer n ≥ 0 (any x, y, with 0⁰ = 1)."""
+
+    k: sp.Symbol
+    n: Any
+    x: Any
+    y: Any
+
+    def prove(self, ctx: Context) -> Fact:
+        k, n, x, y = self.k, sp.sympify(self.n), sp.sympify(self.x), sp.sympify(self.y)
+        ctx.require(ctx.domain.is_integer(n) and ctx.nonnegative(n), f"{n} is not an integer >= 0")
+        if any(k in part.free_symbols for part in (n, x, y)):
+            raise ProofError(f"{k} is bound")
+        total = sp.Sum(sp.binomial(n, k) * x**k * y ** (n - k), (k, 0, n))
+        return _admit(total, "=", (x + y) ** n, "binomial theorem")
+
+
+@dataclass(frozen=True)
+class BinomialMoments:
+    """E h(K) for K ~ Binomial(n, p), h a polynomial: E K(K-1)…(K-j+1) = n(n-1)…(n-j+1) p^j.
+
+    That identity is the binomial theorem differentiated j times; h is rewritten in falling
+    factorials by exact division.
+    """
+
+    k: sp.Symbol
+    n: Any
+    p: Any
+    h: Any
+
+    def prove(self, ctx: Context) -> Fact:
+        k, n, p, h = self.k, sp.sympify(self.n), sp.sympify(self.p), sp.sympify(self.h)
+        ctx.require(ctx.domain.is_integer(n) and ctx.nonnegative(n), f"{n} is not an integer >= 0")
+        if any(k in part.free_symbols for part in (n, p)):
+            raise ProofError(f"{k} is bound")
+        total = sp.Sum(sp.binomial(n, k) * p**k * (1 - p) ** (n - k) * h, (k, 0, n))
+        poly = sp.Poly(h, k)  # raises if h is not a polynomial in k
+        if any(k in c.free_symbols for c in poly.all_coeffs()):
+            raise ProofError(f"{h} is not a polynomial in {k}")
+        coefficients = list(reversed(poly.all_coeffs()))
+        result, j = sp.Integer(0), 0
+        while coefficients:  # synthetic division by k, k-1, k-2, …: remainders are the answer
+            remainder, quotient = _divide(coefficients, j)
+            falling = sp.Mul(*((n - i) for i in range(j)))
+            result += remainder * falling * p**j
+            coefficients, j = quotient, j + 1
+        return _admit(total, "=", result, "binomial moments")
+
+
+def _divide(coefficients: list[sp.Expr], root: int) -> tuple[sp.Expr, list[sp.Expr]]:
+    """Divide a polynomial (lowest degree first) by (k - root)."""
+    carry, quotient = sp.Integer(0), []
+    for c in reversed(coefficients):
+        carry = carry * root + c
+        quotient.append(carry)
+    remainder = quotient.pop()
+    return remainder, list(reversed(quotient))
+
+
+@dataclass(frozen=True)
+class Tower:
+    """E[h · 1(a ≤ K ≤ b)] over i.i.d. binary rollouts, for h linear in the scores.
+
+    Tower property: given the rewards the scores are independent with means ∇p/p (correct) and
+    -∇p/(1-p) (wrong), so Σ_correct s has mean K ∇p/p and Σ_wrong s has mean -(G-K) ∇p/(1-p);
+    K itself is Binomial(G, p). The rule writes h by K, Σ R_i s_i and Σ s_i and refuses any
+    other dependence on the rollouts.
+    """
+
+    mean: RolloutMean
+    k: sp.Symbol
+
+    def prove(self, ctx: Context) -> Fact:
+        if not isinstance(self.mean, RolloutMean):
+            raise ProofError("not a mean over rollouts")
+        h, low, high = self.mean.args
+        group, k = ctx.domain.group, self.k
+        if group is None or group.success is None or group.slope is None:
+            raise ProofError("the domain has no random group")
+        i, size, p = sp.Symbol("_0"), group.size, group.success
+        if ctx.domain.variable(k) is not None or k in h.free_symbols:
+            raise ProofError(f"{k} is not a fresh symbol")
+        for bound in (low, size - high):
+            ctx.require(ctx.nonnegative(bound), f"cannot show that the window {bound} >= 0")
+        ctx.require(ctx.nonnegative(high - low), "cannot show that the window is not empty")
+        h = _read_moments(h, group, k, ())
+        inside = ctx.inside(Integer(k, low, high))
+        up, all_ = sp.Symbol("_correct_scores"), sp.Symbol("_all_scores")
+        score = group.scores[i, COORDINATE]
+        h = h.xreplace({
+            sp.Sum(group.rewards[i] * score, (i, 1, size)): up,
+            sp.Sum(score, (i, 1, size)): all_,
+        })
+        if h.has(group.rewards, group.scores):
+            raise Undecided(f"the update depends on the rollouts in another way: {h}")
+        constant = h.xreplace({up: sp.Integer(0), all_: sp.Integer(0)})
+        a = h.xreplace({up: sp.Integer(1), all_: sp.Integer(0)}) - constant
+        b = h.xreplace({up: sp.Integer(0), all_: sp.Integer(1)}) - constant
+        ctx.require(inside.zero(h - constant - a * up - b * all_), "not linear in the scores")
+        slope = group.slope[COORDINATE]
+        mean_up = k * slope / p
+        mean_all = mean_up - (size - k) * slope / (1 - p)
+        value = constant + a * mean_up + b * mean_all
+        weight = sp.binomial(size, k) * p**k * (1 - p) ** (size - k)
+        return _admit(self.mean, "=", sp.Sum(weight * value, (k, low, high)), "tower property")
+
+
+def _read_moments(h: sp.Expr, group: Any, k: sp.Symbol, around: tuple[Any, ...]) -> sp.Expr:
+    """Expand the group sums of a term into Σ R = k, Σ R s, Σ s; only linear bodies are read."""
+    if isinstance(h, sp.Sum):
+        var, low, high = limits(h)
+        if low != 1 or high != group.size:
+            raise Undecided(f"a sum over {low}..{high} inside the update")
+        body = sp.expand(_read_moments(h.function, group, k, (*around, var)))
+        i, total = sp.Symbol("_0"), sp.Integer(0)
+        for term in sp.Add.make_args(body):
+            moving = sp.Integer(1)
+            fixed = sp.Integer(1)
+            for factor in sp.Mul.make_args(term):
+                if var in factor.free_symbols:
+                    base, power = factor.as_base_exp()
+                    if base == group.rewards[var] and power.is_Integer and power > 0:
+                        factor = base  # a binary reward equals its powers
+                    moving *= factor
+                else:
+                    fixed *= factor
+            for delta in moving.atoms(sp.KroneckerDelta):  # Σ_j δ_ij f(j) = f(i)
+                other = next(iter(set(delta.args) - {var}), None)
+                if other not in around:
+                    raise Undecided(f"the index {other} is not summed over the group")
+                fixed *= (moving / delta).xreplace({var: other})
+                moving = sp.Integer(0)
+            if moving == 0:
+                total += fixed
+                continue
+            moving = moving.xreplace({var: i})
+            while moving.has(group.rewards[i] ** 2):
+                moving = moving.xreplace({group.rewards[i] ** 2: group.rewards[i]})
+            if moving == 1:
+                total += fixed * group.size
+            elif moving == group.rewards[i]:
+                total += fixed * k
+            else:
+                total += fixed * sp.Sum(moving, (i, 1, group.size))
+        return total
+    if not h.args or not h.has(sp.Sum):
+        return h
+    return h.func(*(_read_moments(a, group, k, around) for a in h.args))
+
+
+@dataclass(frozen=True)
+class Differentiate:
+    """d/dx by the sum, product, power and chain rules, term by term in a finite sum.
+
+    The derivative of a root or of arcsin is written with the same root in a denominator, so that
+    the next algebraic step must prove it non-zero: that is where the rule applies.
+    """
+
+    derivative: sp.Derivative
+
+    def prove(self, ctx: Context) -> Fact:
+        body, (var, count) = self.derivative.args
+        if count != 1:
+            raise ProofError("only first derivatives")
+        return _admit(self.derivative, "=", _diff(body, var, ctx), "differentiation rules")
+
+
+def _diff(e: sp.Expr, x: sp.Symbol, ctx: Context) -> sp.Expr:
+    if x not in e.free_symbols:
+        return sp.Integer(0)
+    if e == x:
+        return sp.Integer(1)
+    if e.is_Add:
+        return sp.Add(*(_diff(a, x, ctx) for a in e.args))
+    if e.is_Mul:
+        first, rest = e.args[0], e.func(*e.args[1:])
+        return _diff(first, x, ctx) * rest + first * _diff(rest, x, ctx)
+    if e.is_Pow and x not in e.exp.free_symbols:
+        if not (e.exp.is_Rational or ctx.domain.is_integer(e.exp)):
+            raise Undecided(f"derivative of {e}")
+        return e.exp * e.base ** (e.exp - 1) * _diff(e.base, x, ctx)
+    if isinstance(e, sp.asin):
+        return _diff(e.args[0], x, ctx) / sp.sqrt(1 - e.args[0] ** 2)
+    if isinstance(e, sp.log):
+        return _diff(e.args[0], x, ctx) / e.args[0]
+    if isinstance(e, sp.exp):
+        return e * _diff(e.args[0], x, ctx)
+    if isinstance(e, sp.Sum):
+        var, low, high = limits(e)
+        if x in (low + high).free_symbols or var == x:
+            raise Undecided(f"the limits of {e} move with {x}")
+        inside = ctx.inside(Integer(var, low, high)) if ctx.domain.variable(var) is None else ctx
+        return sp.Sum(_diff(e.function, x, inside), (var, low, high))
+    if isinstance(e, sp.Function) and len(e.args) == 1 and e.args[0] == x:
+        return sp.Derivative(e, x)
+    if isinstance(e, sp.Function) and e.args[-1] == x and not any(
+        x in a.free_symbols for a in e.args[:-1]
+    ):
+        return sp.Derivative(e, x)
+    raise Undecided(f"no differentiation rule for {e}")
+
+
+@dataclass(frozen=True)
+class BetaIntegral:
+    """E[p^m (1-p)^n] = B(a+m, b+n)/B(a, b) for p ~ Beta(a, b): Euler's integral defines B."""
+
+    mean: BetaMean
+    m: Any
+    n: Any
+
+    def prove(self, ctx: Context) -> Fact:
+        h, p, a, b = self.mean.args
+        if h != p**self.m * (1 - p) ** self.n or p in (self.m + self.n + a + b).free_symbols:
+            raise ProofError(f"{h} is not p^m (1-p)^n")
+        for part in (sp.sympify(self.m), sp.sympify(self.n)):
+            ctx.require(ctx.nonnegative(part), f"cannot show {part} >= 0")
+        for part in (a, b):
+            ctx.require(ctx.algebra.nonnegative(part, strict=True), f"cannot show {part} > 0")
+        value = sp.beta(a + self.m, b + self.n) / sp.beta(a, b)
+        return _admit(self.mean, "=", value, "Euler's beta integral")
+
+
+@dataclass(frozen=True)
+class Square:
+    """0 ≤ e², or 0 ≤ Σ_i e² over the group when an index is named. Reals only, by the domain."""
+
+    root: Any
+    index: Any = None
+
+    def prove(self, ctx: Context) -> Fact:
+        square = sp.sympify(self.root) ** 2
+        if self.index is not None:
+            if ctx.domain.group is None:
+                raise ProofError("no group to sum over")
+            square = sp.Sum(square, (self.index, 1, ctx.domain.group.size))
+        ctx.algebra.fraction(square)  # must be defined on the whole domain
+        return _admit(0, "<=", square, "a square is non-negative")
+
+
+@dataclass(frozen=True)
+class Nonnegative:
+    """0 ≤ e, by slacks: all coefficients non-negative in the distances to the bounds."""
+
+    expr: Any
+    strict = False
+
+    def prove(self, ctx: Context) -> Fact:
+        e = sp.sympify(self.expr)
+        ctx.require(ctx.algebra.nonnegative(e, self.strict), f"cannot show the sign of {e}")
+        return _admit(0, "<" if self.strict else "<=", e, "positivity by slacks")
+
+
+@dataclass(frozen=True)
+class Positive(Nonnegative):
+    """0 < e, by slacks."""
+
+    strict = True
+
+
+@dataclass(frozen=True)
+class Ball:
+    """A relation between closed terms, by Arb balls: guaranteed enclosures of both sides."""
+
+    lhs: Any
+    relation: str
+    rhs: Any
+
+    def prove(self, ctx: Context) -> Fact:
+        lhs, rhs = sp.sympify(self.lhs), sp.sympify(self.rhs)
+        if self.relation not in ("<", "<=") or _open(lhs) or _open(rhs):
+            raise ProofError("balls compare closed terms by < or <=")
+        ctx.require(compare(lhs, self.relation, rhs, {}) is True, f"not shown: {lhs} vs {rhs}")
+        return _admit(lhs, self.relation, rhs, "ball arithmetic", "rigorous")
+
+
+def _open(e: sp.Expr) -> bool:
+    return bool(e.free_symbols - bound_variables(e)) or bool(e.atoms(sp.Indexed))
+
+
+def bound_variables(e: sp.Expr) -> set[Any]:
+    sums = {s.limits[0][0] for s in e.atoms(sp.Sum)}
+    return sums | {m.args[1] for m in e.atoms(BetaMean, PoissonMean)}
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An earlier theorem's clause with terms put for its variables.
+
+    Each variable's term must be shown to lie in that variable's range, and each arbitrary
+    function may be replaced by any term in its argument. Verdict and grade are inherited.
+    """
+
+    theorem: str
+    clause: str
+    terms: tuple[tuple[Any, Any], ...] = ()
+
+    def prove(self, ctx: Context) -> Fact:
+        done = ctx.ledger.get(self.theorem)
+        if done is None:
+            raise ProofError(f"{self.theorem} is not proved (yet)")
+        clause, grade = done.clause(self.clause)
+        mapping = dict(self.terms)
+        replace: dict[Any, Any] = {}
+        for d in clause.domain.declarations:
+            if hasattr(d, "symbol"):
+                term = sp.sympify(mapping.pop(d.symbol, d.symbol))
+                self._within(ctx, d, term, replace)
+                replace[d.symbol] = term
+            elif hasattr(d, "function"):
+                if d.function in mapping:
+                    replace[d.function] = mapping.pop(d.function)
+                elif d not in ctx.domain.declarations:
+                    raise ProofError(f"no term for the function {d.function}")
+            else:  # a group: taken over as it is, never re-interpreted
+                mine = ctx.domain.group
+                if mine != d:
+                    raise ProofError(f"the group of {self.theorem} is not the group here")
+                for s in (d.size, d.correct, d.success, D, COORDINATE):
+                    if s is not None and replace.get(s, s) != s:
+                        raise ProofError(f"{s} belongs to the group and stays as it is")
+        if mapping:
+            raise ProofError(f"{self.theorem} has no variables {sorted(map(str, mapping))}")
+        lhs, rhs = (_substitute(e, replace) for e in (clause.claim.lhs, clause.claim.rhs))
+        return _admit(lhs, clause.claim.relation, rhs, f"theorem {self.theorem}", grade)
+
+    def _within(self, ctx: Context, d: Any, term: sp.Expr, replace: dict[Any, Any]) -> None:
+        here = ctx.domain.variable(term) if term.is_Symbol else None
+        same = here is not None and here == d
+        if same and not (set(replace) & _bound_symbols(d)):
+            return
+        if isinstance(d, Integer):
+            ctx.require(ctx.domain.is_integer(term), f"{term} is not shown to be an integer")
+        elif not _is_real(term, ctx.domain):
+            raise Undecided(f"{term} is not shown to be real")
+        for bound, sign, strict in (
+            (d.low, 1, not isinstance(d, Integer) and d.open_low),
+            (d.high, -1, not isinstance(d, Integer) and d.open_high),
+        ):
+            if bound is None:
+                continue
+            gap = sign * (term - _substitute(sp.sympify(bound), replace))
+            ctx.require(
+                ctx.algebra.nonnegative(gap, strict),
+                f"cannot show that {d.symbol} := {term} obeys the bound {bound}",
+            )
+
+
+def _bound_symbols(d: Any) -> set[Any]:
+    found: set[Any] = set()
+    for bound in (d.low, d.high):
+        if bound is not None:
+            found |= sp.sympify(bound).free_symbols
+    return found
+
+
+def _is_real(term: sp.Expr, domain: Domain) -> bool:
+    return all(domain.variable(s) is not None for s in term.free_symbols)
+
+
+def _substitute(e: sp.Expr, replace: dict[Any, Any]) -> sp.Expr:
+    """Simultaneous substitution; bound variables must not be captured."""
+    bound = bound_variables(e)
+    incoming: set[Any] = set()
+    for new in replace.values():
+        incoming |= new.free_symbols if isinstance(new, sp.Basic) else set()
+    if bound & (incoming | {s for s in replace if isinstance(s, sp.Symbol)}):
+        raise ProofError(f"the substitution touches bound variables {sorted(map(str, bound))}")
+    functions = {f: new for f, new in replace.items() if isinstance(f, sp.core.function.FunctionClass)}
+    for f, new in functions.items():
+        e = e.replace(f, new)
+    return e.xreplace({s: new for s, new in replace.items() if isinstance(s, sp.Symbol)})
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """The induction hypothesis of the surrounding induction step."""
+
+    def prove(self, ctx: Context) -> Fact:
+        if len(ctx.hypotheses) != 1:
+            raise ProofError("there is no (single) induction hypothesis here")
+        h = ctx.hypotheses[0]
+        return _admit(h.lhs, h.relation, h.rhs, "induction hypothesis", h.grade)
+
+
+@dataclass(frozen=True)
+class Cite:
+    """A named fact of the literature (``proofs/kernel/facts.py``), its hypotheses discharged."""
+
+    name: str
+    terms: tuple[tuple[Any, Any], ...]
+
+    def prove(self, ctx: Context) -> Fact:
+        if self.name not in FACTS:
+            raise ProofError(f"unknown fact {self.name}")
+        fact, replace = FACTS[self.name], dict(self.terms)
+        if set(replace) != set(fact.variables):
+            raise ProofError(f"{self.name} needs terms for {fact.variables}")
+        for positive in fact.positive:
+            term = positive.xreplace(replace)
+            ctx.require(ctx.algebra.nonnegative(term, strict=True), f"cannot show {term} > 0")
+        for integer in fact.integers:
+            ctx.require(ctx.domain.is_integer(replace[integer]), f"{integer} is not an integer")
+        lhs, rhs = fact.lhs.xreplace(replace), fact.rhs.xreplace(replace)
+        return _admit(lhs, fact.relation, rhs, f"literature: {fact.reference}", "cited")
+
+
+def induction_hypothesis(lhs: sp.Expr, relation: str, rhs: sp.Expr) -> Fact:
+    """Used by the induction checker only."""
+    return _admit(lhs, relation, rhs, "induction hypothesis")
+
+
+RULES: tuple[type, ...] = (
+    Ball,
+    BetaIntegral,
+    BinomialMoments,
+    BinomialTheorem,
+    Cite,
+    Differentiate,
+    DropTerms,
+    Hypothesis,
+    Instance,
+    Linear,
+    Nonnegative,
+    Positive,
+    Reverse,
+    Shift,
+    Split,
+    Square,
+    Termwise,
+    Tower,
+    Unroll,
+)
