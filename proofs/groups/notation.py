@@ -1,12 +1,13 @@
-"""The algorithm's definitions for one group, as terms: nothing here is a closed form."""
+"""The algorithms' definitions for one group, as terms: nothing here is a closed form."""
 
 from __future__ import annotations
 
 import sympy as sp
 
 from proofs.kernel.domain import COORDINATE, SCORES, Domain, Group, Integer
+from proofs.kernel.theorem import Reference
 
-G, k, i, j = sp.symbols("G k i j")
+G, k, i, j, r = sp.symbols("G k i j r")
 R, s = sp.IndexedBase("R"), sp.IndexedBase("s")
 d = COORDINATE
 
@@ -29,6 +30,11 @@ wrong_mean = total((1 - R[i]) * s[i, d]) / (G - k)
 contrast = correct_mean - wrong_mean  # Δs
 
 
+def leave_one_out(rollout: sp.Symbol) -> sp.Expr:
+    """b_i: the mean reward of the other rollouts."""
+    return total((1 - sp.KroneckerDelta(rollout, j)) * R[j], j) / (G - 1)
+
+
 def update(advantage: sp.Expr) -> sp.Expr:
     """g = (1/G) Σ A_i s_i for an advantage written in R[i]."""
     return mean(advantage * s[i, d])
@@ -38,3 +44,8 @@ binary_any = Domain(Integer(G, 2), Integer(k, 0, G), *SCORES, Group(G, correct=k
 mixed = Domain(Integer(G, 2), Integer(k, 1, G - 1), *SCORES, Group(G, correct=k))
 real_any = Domain(Integer(G, 2), *SCORES, Group(G))
 real_spread = Domain(Integer(G, 2), *SCORES, Group(G, spread=True))
+rollout = Integer(r, 1, G)
+
+
+def paper(place: str, note: str = "") -> Reference:
+    return Reference("arXiv 2607.00152", "", place, note)

@@ -22,7 +22,7 @@ from flint import fmpq, fmpq_mat, fmpq_mpoly_ctx, fmpz
 
 from proofs.kernel.domain import Domain, Group, Integer, Real, exact
 from proofs.kernel.errors import MalformedTheorem, Undecided
-from proofs.kernel.terms import canonical
+from proofs.kernel.terms import canonical, peel
 
 __all__ = ["Algebra"]
 
@@ -93,6 +93,9 @@ class Algebra:
     def _fraction(self, e: sp.Expr) -> Fraction:
         if e.is_Rational:
             return self.one * fmpq(int(e.p), int(e.q)), self.one
+        if e.is_Symbol:
+            value = self.domain.constant(e)
+            return (self._atom(e), self.one) if value is None else self.fraction(value)
         if e.is_Add:
             top, bottom = self.zero, self.one
             for a in e.args:
@@ -319,7 +322,7 @@ class Algebra:
     # -- sums over the group -----------------------------------------------------------------
     def _sum(self, e: sp.Sum) -> Fraction:
         group = self.domain.group
-        ((var, low, high),) = e.limits
+        body, var, low, high = peel(e)
         if group is None or low != 1 or high != group.size:
             return self._atom(canonical(e), self._sum_sign(e)), self.one
         if self.domain.variable(var) is not None:
@@ -327,7 +330,7 @@ class Algebra:
         self.features.add("moments")
         self.bound.append(var)
         try:
-            top, bottom = self.fraction(e.function)
+            top, bottom = self.fraction(body)
         finally:
             self.bound.pop()
         if any(self._mentions(i, var) for i in self._used(bottom)):
@@ -377,7 +380,9 @@ class Algebra:
             if _is(only, group.rewards):
                 return self.fraction(group.correct)[0]
         body = sp.Mul(*(a**n for a, n in moving.items()))
-        even = all(n % 2 == 0 or (group.binary and _is(a, group.rewards)) for a, n in moving.items())
+        even = all(
+            n % 2 == 0 or (group.binary and _is(a, group.rewards)) for a, n in moving.items()
+        )
         key = canonical(sp.Sum(body, (var, 1, group.size)))
         return self._atom(key, "0+" if even else None)
 
@@ -390,10 +395,10 @@ class Algebra:
         raise Undecided(f"cannot show that the index {index} lies in 1..{group.size}")
 
     def _sum_sign(self, e: sp.Sum) -> str | None:
-        ((var, low, high),) = e.limits
+        body, var, low, high = peel(e)
         try:
             inner = Algebra(self.domain.extended(Integer(var, low, high)))
-            return "0+" if inner.nonnegative(e.function) else None
+            return "0+" if inner.nonnegative(body) else None
         except (Undecided, MalformedTheorem):  # no sign is the safe answer
             return None
 
@@ -514,7 +519,10 @@ def _affine(v: Integer, domain: Domain) -> bool:
             if not isinstance(w, Integer) or not _affine(w, domain):
                 return False
         poly = sp.sympify(bound)
-        if poly.free_symbols and sp.Poly(poly, *sorted(poly.free_symbols, key=str)).total_degree() > 1:
+        if (
+            poly.free_symbols
+            and sp.Poly(poly, *sorted(poly.free_symbols, key=str)).total_degree() > 1
+        ):
             return False
     return True
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import sympy as sp
 
-from proofs.kernel.domain import Domain, Group, Table
+from proofs.kernel.domain import Domain, Group, Table, as_point
 from proofs.kernel.errors import MalformedTheorem, ProofError, UndefinedValue
 from proofs.kernel.rules import Context, bound_variables, weakest
 from proofs.kernel.semantics import compare, difference, evaluate, show
@@ -86,8 +86,15 @@ def check_theorem(
                 raise MalformedTheorem("the first-principles check looked at nothing")
     except (ProofError, UndefinedValue, AssertionError) as problem:
         report.problems.append(f"{type(problem).__name__}: {problem}")
-    except (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError,
-            TypeError, ValueError) as problem:  # ill-formed input must not look like success
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        NotImplementedError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as problem:  # ill-formed input must not look like success
         report.problems.append(f"{type(problem).__name__}: {problem}")
     if not report.problems:
         report.verdict = "refuted" if theorem.refutes else "proved"
@@ -211,7 +218,7 @@ def _show_point(point: dict[Any, Any]) -> str:
 def _check_refutations(theorem: Theorem, report: Report) -> None:
     shown = []
     for r in theorem.refutes:
-        point = dict(r.witness)
+        point = as_point(r.witness)
         group = r.domain.group
         if group is not None:
             point["group"] = group
@@ -238,7 +245,7 @@ def _check_mutants(theorem: Theorem, report: Report) -> None:
         if claim == original.claim and domain == original.domain:
             raise MalformedTheorem(f"mutant {m.name!r} changes nothing")
         # A refuted claim's own witness is the first point tried for its mutants.
-        points = [dict(original.witness)] if hasattr(original, "witness") else []
+        points = [as_point(original.witness)] if hasattr(original, "witness") else []
         witness = _falsify(domain, claim, m.name, points)
         report.mutants.append(MutantReport(m.name, witness is not None, witness or ""))
         if witness is None:

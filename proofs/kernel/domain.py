@@ -18,7 +18,19 @@ from flint import fmpq
 
 from proofs.kernel.errors import MalformedTheorem, UndefinedValue
 
-__all__ = ["COORDINATE", "D", "SCORES", "Declaration", "Domain", "Group", "Integer", "Point", "Real", "Table"]
+__all__ = [
+    "COORDINATE",
+    "D",
+    "SCORES",
+    "Declaration",
+    "Domain",
+    "Group",
+    "Integer",
+    "Point",
+    "Real",
+    "Table",
+    "as_point",
+]
 
 Point = dict[Any, Any]
 D = sp.Symbol("D")  # number of score coordinates: scores are vectors of any dimension
@@ -152,6 +164,17 @@ def exact(value: Any) -> fmpq:
     raise TypeError(f"not an exact rational: {value!r}")
 
 
+def as_point(pairs: Any) -> Point:
+    """A witness as written down: numbers and (nested) lists of numbers become exact."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [convert(v) for v in value]
+        return value if callable(value) else exact(value)
+
+    return {key: convert(value) for key, value in pairs}
+
+
 @dataclass(frozen=True)
 class Domain:
     declarations: tuple[Declaration, ...] = ()
@@ -207,6 +230,19 @@ class Domain:
 
     def variable(self, symbol: sp.Symbol) -> Integer | Real | None:
         return next((v for v in self.variables if v.symbol == symbol), None)
+
+    def constant(self, symbol: sp.Symbol) -> sp.Integer | None:
+        """The value of an integer variable whose bounds leave only one."""
+        v = self.variable(symbol)
+        if not isinstance(v, Integer) or v.high is None:
+            return None
+        ends = []
+        for bound in (sp.sympify(v.low), sp.sympify(v.high)):
+            known = {s: self.constant(s) for s in bound.free_symbols}
+            if None in known.values():
+                return None
+            ends.append(bound.subs(known))
+        return ends[0] if ends[0] == ends[1] and ends[0].is_Integer else None
 
     def is_integer(self, expr: sp.Expr) -> bool:
         """Whether an expression is an integer polynomial in integer variables."""

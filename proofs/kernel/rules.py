@@ -16,7 +16,7 @@ from proofs.kernel.domain import COORDINATE, D, Domain, Integer
 from proofs.kernel.errors import ProofError, Undecided
 from proofs.kernel.facts import FACTS
 from proofs.kernel.semantics import compare
-from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean
+from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, peel
 
 __all__ = [
     "RULES",
@@ -316,10 +316,12 @@ class Tower:
         inside = ctx.inside(Integer(k, low, high))
         up, all_ = sp.Symbol("_correct_scores"), sp.Symbol("_all_scores")
         score = group.scores[i, COORDINATE]
-        h = h.xreplace({
-            sp.Sum(group.rewards[i] * score, (i, 1, size)): up,
-            sp.Sum(score, (i, 1, size)): all_,
-        })
+        h = h.xreplace(
+            {
+                sp.Sum(group.rewards[i] * score, (i, 1, size)): up,
+                sp.Sum(score, (i, 1, size)): all_,
+            }
+        )
         if h.has(group.rewards, group.scores):
             raise Undecided(f"the update depends on the rollouts in another way: {h}")
         constant = h.xreplace({up: sp.Integer(0), all_: sp.Integer(0)})
@@ -337,10 +339,10 @@ class Tower:
 def _read_moments(h: sp.Expr, group: Any, k: sp.Symbol, around: tuple[Any, ...]) -> sp.Expr:
     """Expand the group sums of a term into Σ R = k, Σ R s, Σ s; only linear bodies are read."""
     if isinstance(h, sp.Sum):
-        var, low, high = limits(h)
+        inner, var, low, high = peel(h)
         if low != 1 or high != group.size:
             raise Undecided(f"a sum over {low}..{high} inside the update")
-        body = sp.expand(_read_moments(h.function, group, k, (*around, var)))
+        body = sp.expand(_read_moments(inner, group, k, (*around, var)))
         i, total = sp.Symbol("_0"), sp.Integer(0)
         for term in sp.Add.make_args(body):
             moving = sp.Integer(1)
@@ -422,8 +424,10 @@ def _diff(e: sp.Expr, x: sp.Symbol, ctx: Context) -> sp.Expr:
         return sp.Sum(_diff(e.function, x, inside), (var, low, high))
     if isinstance(e, sp.Function) and len(e.args) == 1 and e.args[0] == x:
         return sp.Derivative(e, x)
-    if isinstance(e, sp.Function) and e.args[-1] == x and not any(
-        x in a.free_symbols for a in e.args[:-1]
+    if (
+        isinstance(e, sp.Function)
+        and e.args[-1] == x
+        and not any(x in a.free_symbols for a in e.args[:-1])
     ):
         return sp.Derivative(e, x)
     raise Undecided(f"no differentiation rule for {e}")
@@ -507,7 +511,7 @@ def _open(e: sp.Expr) -> bool:
 
 
 def bound_variables(e: sp.Expr) -> set[Any]:
-    sums = {s.limits[0][0] for s in e.atoms(sp.Sum)}
+    sums = {limit[0] for s in e.atoms(sp.Sum) for limit in s.limits}
     return sums | {m.args[1] for m in e.atoms(BetaMean, PoissonMean)}
 
 
@@ -594,7 +598,9 @@ def _substitute(e: sp.Expr, replace: dict[Any, Any]) -> sp.Expr:
         incoming |= new.free_symbols if isinstance(new, sp.Basic) else set()
     if bound & (incoming | {s for s in replace if isinstance(s, sp.Symbol)}):
         raise ProofError(f"the substitution touches bound variables {sorted(map(str, bound))}")
-    functions = {f: new for f, new in replace.items() if isinstance(f, sp.core.function.FunctionClass)}
+    functions = {
+        f: new for f, new in replace.items() if isinstance(f, sp.core.function.FunctionClass)
+    }
     for f, new in functions.items():
         e = e.replace(f, new)
     return e.xreplace({s: new for s, new in replace.items() if isinstance(s, sp.Symbol)})

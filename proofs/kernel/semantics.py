@@ -15,7 +15,7 @@ import sympy as sp
 from flint import acb, arb, arb_series, ctx, fmpq, fmpz
 
 from proofs.kernel.errors import UndefinedValue
-from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, Rounded
+from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, Rounded, peel
 
 __all__ = ["compare", "difference", "evaluate", "show"]
 
@@ -113,14 +113,14 @@ def _value(e: sp.Expr, point: dict[Any, Any]) -> Value:  # one branch per node o
             row = row[at - 1]
         return fmpq(row) if isinstance(row, int) else row
     if isinstance(e, sp.Sum):
-        ((var, low, high),) = e.limits
+        inner, var, low, high = peel(e)
         first = _integer(_value(low, point), "a lower limit")
         last = _integer(_value(high, point), "an upper limit")
         if last < first - 1:
             raise UndefinedValue(f"sum from {first} to {last}")
         total = fmpq(0)
         for n in range(first, last + 1):
-            total = total + _value(e.function, {**point, var: fmpq(n)})
+            total = total + _value(inner, {**point, var: fmpq(n)})
         return total
     if isinstance(e, sp.binomial):
         n, k = (_integer(_value(a, point), "a binomial argument") for a in e.args)

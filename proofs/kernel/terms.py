@@ -20,6 +20,7 @@ __all__ = [
     "half",
     "indices",
     "integers",
+    "peel",
     "reals",
 ]
 
@@ -76,6 +77,12 @@ def binomial_mean(h: sp.Expr, k: sp.Symbol, n: sp.Expr, p: sp.Expr) -> sp.Sum:
     return sp.Sum(sp.binomial(n, k) * p**k * (1 - p) ** (n - k) * h, (k, 0, n))
 
 
+def peel(total: sp.Sum) -> tuple[sp.Expr, sp.Symbol, sp.Expr, sp.Expr]:
+    """Summand, index and limits of the outermost sum: SymPy merges nested sums into one node."""
+    *within, (var, low, high) = total.limits
+    return (sp.Sum(total.function, *within) if within else total.function), var, low, high
+
+
 def canonical(expr: sp.Expr) -> sp.Expr:
     """Rename bound variables by nesting depth, so that α-equivalent terms are equal."""
     return _rename(sp.sympify(expr), 0)
@@ -85,11 +92,9 @@ def _rename(expr: sp.Expr, depth: int) -> sp.Expr:
     if not expr.args or not expr.has(sp.Sum, BetaMean, PoissonMean, sp.Derivative):
         return expr
     if isinstance(expr, sp.Sum):
-        (var, low, high), *more = expr.limits
-        if more:
-            raise NotImplementedError("write nested sums as Sum(Sum(...))")
+        inner, var, low, high = peel(expr)
         dummy = sp.Symbol(f"_{depth}")
-        body = _rename(expr.function, depth + 1).xreplace({var: dummy})
+        body = _rename(inner, depth + 1).xreplace({var: dummy})
         return sp.Sum(body, (dummy, _rename(low, depth), _rename(high, depth)))
     if isinstance(expr, BetaMean | PoissonMean):
         body, var, *rest = expr.args

@@ -237,9 +237,7 @@ def _check_step(ctx: Context, previous: sp.Expr, step: Step) -> tuple[str, str]:
     return _check_inequality(ctx, previous, step, new)
 
 
-def _check_inequality(
-    ctx: Context, previous: sp.Expr, step: Step, new: sp.Expr
-) -> tuple[str, str]:
+def _check_inequality(ctx: Context, previous: sp.Expr, step: Step, new: sp.Expr) -> tuple[str, str]:
     grade, names, strict = "exact", [], False
     rest = new - previous
     for coefficient, rule in step.by:
@@ -300,8 +298,13 @@ def _check_cases(ctx: Context, claim: Claim, proof: Cases, log: list[StepReport]
             expected = sp.sympify(part.high) + 1
         if part.low == part.high:  # one value: put it in
             value = {proof.variable: sp.sympify(part.low)}
-            if any(isinstance(d, Integer) and proof.variable in _bounds(d)
-                   for d in ctx.domain.variables) or ctx.domain.group is not None:
+            if (
+                any(
+                    isinstance(d, Integer) and proof.variable in _bounds(d)
+                    for d in ctx.domain.variables
+                )
+                or ctx.domain.group is not None
+            ):
                 raise ProofError(f"{proof.variable} bounds other variables or shapes the group")
             inside = Context(ctx.domain.without(proof.variable), ctx.ledger, ctx.hypotheses)
             one = Claim(claim.lhs.subs(value), claim.relation, claim.rhs.subs(value))
