@@ -252,7 +252,7 @@ def tail_miss(*, closed_form: Callable[[int, Fraction, Fraction], Fraction] = mi
     """All 3^N tuples of (rare correct τ, common correct p−τ, wrong q), N = 2..7.
 
     The mass of the tuples with a correct and a wrong rollout but no rare one.  At τ = .01, p = .3
-    it rises to .876 at N = 10 and falls after it; from N = 14 on (1−τ)^N alone is smaller.
+    its only maximum is .876, at N = 10; from N = 14 on (1−τ)^N alone is smaller.
     """
     count = Count()
     for n, (p, tau) in product(

@@ -113,14 +113,18 @@ class Algebra:
             return self._cancel(self._reduced(top), bottom)
         if e.is_Pow:
             return self._power(e.base, e.exp)
-        if isinstance(e, sp.exp):
-            return self._atom(e, "+"), self.one
+        if isinstance(e, sp.exp):  # exp(-x) = 1/exp(x) > 0
+            if e.args[0].could_extract_minus_sign():
+                return self.one, self._atom(canonical(sp.exp(-e.args[0])), "+")
+            return self._atom(canonical(e), "+"), self.one
         if isinstance(e, sp.binomial):
             return self._binomial(*e.args)
         if isinstance(e, sp.factorial):
             return self._factorial(e.args[0])
         if isinstance(e, sp.Sum):
             return self._sum(e)
+        if isinstance(e, sp.KroneckerDelta) and self.nonzero(e.args[0] - e.args[1]):
+            return self.zero, self.one
         if isinstance(e, sp.Indexed):
             group = self.domain.group
             binary = group is not None and group.binary and e.base == group.rewards
@@ -155,6 +159,7 @@ class Algebra:
         return bottom, top
 
     def _power(self, base: sp.Expr, exponent: sp.Expr) -> Fraction:
+        exponent = self._fixed(exponent)
         if exponent.is_Integer:
             top, bottom = self.fraction(base)
             n = int(exponent)
@@ -185,18 +190,35 @@ class Algebra:
         result: Fraction = (self.one, self.one)
         sign = "+" if self._positive(top, bottom) else None
         if sign is None and self._sign(self._reduced(top), strict=True) == 0:
-            raise Undecided(f"cannot show that {base} is non-zero in {base}**({exponent})")
-        terms = sp.Add.make_args(exponent)
-        for term in terms:
-            count, rest = term.as_coeff_Mul()
+            return self._power_of_maybe_zero(base, exponent)
+        for count, rest in self._linear_terms(exponent):
             if rest == 1:
                 result = self._times(result, self._power(base, count))
                 continue
-            if not count.is_Integer:
-                raise Undecided(f"exponent {exponent} has a fractional coefficient")
             n, d = self._base_power(top, bottom, rest, sign)
             piece = (n ** abs(int(count)), d ** abs(int(count)))
             result = self._times(result, piece if count > 0 else piece[::-1])
+        return result
+
+    @staticmethod
+    def _linear_terms(exponent: sp.Expr) -> list[tuple[sp.Integer, sp.Expr]]:
+        terms = [term.as_coeff_Mul() for term in sp.Add.make_args(exponent)]
+        if not all(count.is_Integer for count, _ in terms):
+            raise Undecided(f"exponent {exponent} has a fractional coefficient")
+        return terms
+
+    def _power_of_maybe_zero(self, base: sp.Expr, exponent: sp.Expr) -> Fraction:
+        """x^(m + n) = x^m x^n also holds at x = 0 (with 0⁰ = 1) when m, n ≥ 0."""
+        result: Fraction = (self.one, self.one)
+        sign = "0+" if self.nonnegative(base) else None
+        for count, rest in self._linear_terms(exponent):
+            if count < 0 or not (rest == 1 or self.nonnegative(rest)):
+                raise Undecided(f"cannot show that {base} is non-zero in {base}**({exponent})")
+            if rest == 1:
+                result = self._times(result, self._power(base, count))
+                continue
+            atom = self._atom(canonical(base**rest), sign)
+            result = self._times(result, (atom ** int(count), self.one))
         return result
 
     def _base_power(self, top: Poly, bottom: Poly, exponent: sp.Expr, sign: str | None) -> Fraction:
@@ -286,12 +308,22 @@ class Algebra:
         return poly
 
     # -- factorials --------------------------------------------------------------------------
+    def _fixed(self, form: sp.Expr) -> sp.Expr:
+        """Put in the integer variables whose bounds leave one value only."""
+        if not form.free_symbols:
+            return form
+        values = {s: self.domain.constant(s) for s in form.free_symbols}
+        return form.xreplace({s: v for s, v in values.items() if v is not None})
+
     def _binomial(self, n: sp.Expr, k: sp.Expr) -> Fraction:
+        n, k = self._fixed(n), self._fixed(k)
         if k.is_Integer and k >= 0:
             if not (self.domain.is_integer(n) and self.nonnegative(n)):
                 raise Undecided(f"cannot show that {n} is a non-negative integer")
             falling = sp.Mul(*((n - j) for j in range(int(k))))
             return self.fraction(falling / sp.Integer(int(_fac(int(k)).p)))
+        if all(self.domain.is_integer(x) and self.nonnegative(x) for x in (n, k - n - 1)):
+            return self.zero, self.one  # more chosen than there are
         for form in (n, k, n - k):
             if not (self.domain.is_integer(form) and self.nonnegative(form)):
                 return self._atom(canonical(sp.binomial(n, k)), "0+"), self.one
@@ -301,7 +333,7 @@ class Algebra:
 
     def _factorial(self, n: sp.Expr) -> Fraction:
         """(m + c)! = m! (m+1)…(m+c), and downwards; m is n without its constant term."""
-        n = sp.expand(n)
+        n = sp.expand(self._fixed(n))
         if n.is_Integer:
             if n < 0:
                 raise Undecided(f"factorial of {n}")
@@ -323,6 +355,8 @@ class Algebra:
     def _sum(self, e: sp.Sum) -> Fraction:
         group = self.domain.group
         body, var, low, high = peel(e)
+        if body == 0 or sp.expand(high - low) == -1:
+            return self.zero, self.one  # zero terms, or none
         if group is None or low != 1 or high != group.size:
             return self._atom(canonical(e), self._sum_sign(e)), self.one
         if self.domain.variable(var) is not None:
@@ -398,6 +432,8 @@ class Algebra:
         body, var, low, high = peel(e)
         try:
             inner = Algebra(self.domain.extended(Integer(var, low, high)))
+            if inner.nonnegative(body, strict=True) and self.nonnegative(high - low):
+                return "+"
             return "0+" if inner.nonnegative(body) else None
         except (Undecided, MalformedTheorem):  # no sign is the safe answer
             return None

@@ -76,7 +76,7 @@ def check_theorem(
         for clause in theorem.clauses:
             _check_clause(clause, ledger, report)
         _check_refutations(theorem, report)
-        _check_mutants(theorem, report)
+        _check_mutants(theorem, ledger, report)
         _check_uses(theorem, ledger)
         if first_principles:
             if theorem.check is None:
@@ -159,8 +159,7 @@ def _check_symbols(domain: Domain, claim: Claim) -> None:
             if term.base not in bases:
                 raise MalformedTheorem(f"{term.base} is not declared")
         for term in side.atoms(sp.core.function.AppliedUndef):
-            inert = type(term).__module__.startswith("proofs.kernel")
-            if not inert and term.func not in functions:
+            if term.func not in functions:
                 raise MalformedTheorem(f"the function {term.func} is not declared")
         if side.has(sp.nan, sp.zoo, sp.oo, -sp.oo) or side.atoms(sp.Float):
             raise MalformedTheorem("a statement has no infinities and no floating-point numbers")
@@ -235,7 +234,7 @@ def _check_refutations(theorem: Theorem, report: Report) -> None:
         report.witness = " | ".join(shown)
 
 
-def _check_mutants(theorem: Theorem, report: Report) -> None:
+def _check_mutants(theorem: Theorem, ledger: Any, report: Report) -> None:
     parts = {p.name: p for p in (*theorem.clauses, *theorem.refutes)}
     for m in theorem.mutants:
         if m.of not in parts:
@@ -251,7 +250,7 @@ def _check_mutants(theorem: Theorem, report: Report) -> None:
         if witness is None:
             raise ProofError(f"mutant {m.name!r} was not refuted")
         if isinstance(original, Clause) and isinstance(original.proof, Chain):
-            _refuse_mutant(original, claim, domain, m)
+            _refuse_mutant(original, claim, domain, m, ledger)
 
 
 def mutated(m: Mutant, original: Any) -> tuple[Claim, Domain]:
@@ -279,14 +278,16 @@ def _falsify(domain: Domain, claim: Claim, seed: str, first: list[Any]) -> str |
     return None
 
 
-def _refuse_mutant(original: Clause, claim: Claim, domain: Domain, m: Mutant) -> None:
+def _refuse_mutant(
+    original: Clause, claim: Claim, domain: Domain, m: Mutant, ledger: Any
+) -> None:
     """The original derivation, bent to end at the mutated statement, must not be accepted."""
     steps = list(original.proof.steps)
     last = steps[-1]
     steps[-1] = type(last)(last.text, last.relation, claim.rhs, last.by)
     try:
         bent = Chain(tuple(steps))
-        ctx = Context(domain, {})
+        ctx = Context(domain, ledger)
         check_proof(ctx, claim, bent, [])
     except (ProofError, ArithmeticError, TypeError, ValueError):
         return

@@ -67,7 +67,7 @@ class Real:
     high: Any = None
     open_low: bool = True
     open_high: bool = True
-    samples: tuple[Any, ...] = ()  # extra points worth visiting (inside the interval)
+    samples: tuple[Any, ...] = ()  # points to draw samples from, instead of the whole interval
 
     def latex(self) -> str:
         s = sp.latex(self.symbol)
@@ -104,6 +104,7 @@ class Group:
     spread: bool = False
     success: sp.Symbol | None = None
     slope: sp.IndexedBase | None = None
+    flip: tuple[sp.Symbol, sp.Symbol] | None = None
 
     def latex(self) -> str:
         kind = r"\{0,1\}" if self.binary else r"\mathbb{R}"
@@ -116,6 +117,9 @@ class Group:
             p = sp.latex(self.success)
             text += rf",\ (R_i, s_i)\ \text{{i.i.d.}},\ \Pr(R_i = 1) = {p}"
             text += rf",\ \mathrm{{E}}[s_i] = 0,\ \mathrm{{E}}[R_i s_i] = \nabla {p}"
+        if self.flip is not None:
+            t, f = map(sp.latex, self.flip)
+            text += rf",\ \text{{rewarded with probability }}{t}\text{{ or }}{f}"
         return text
 
     def words(self) -> str:
@@ -126,7 +130,22 @@ class Group:
             text += ", not all equal"
         if self.success is not None:
             text += f", i.i.d. rollouts with success probability {self.success}"
+        if self.flip is not None:
+            text += f", rewarded with probability {self.flip[0]} if correct, {self.flip[1]} if not"
         return text + ", scores s[i, d] in R^D"
+
+    @property
+    def reward_rate(self) -> sp.Expr:
+        """Probability that a rollout is rewarded: p, or f + (t-f)p under a noisy verifier."""
+        if self.flip is None:
+            return self.success
+        t, f = self.flip
+        return f + (t - f) * self.success
+
+    @property
+    def gain(self) -> sp.Expr:
+        """E[R_i s_i] / ∇p: 1, or t - f under a noisy verifier."""
+        return sp.Integer(1) if self.flip is None else self.flip[0] - self.flip[1]
 
     @property
     def binary(self) -> bool:
@@ -196,6 +215,7 @@ class Domain:
             elif isinstance(d, Group):
                 needed = {d.size, D} | ({d.correct} if d.correct is not None else set())
                 needed |= {d.success} if d.success is not None else set()
+                needed |= set(d.flip or ())
                 if not needed <= seen:
                     raise MalformedTheorem(f"declare {needed - seen} before the group")
                 bounds = {x.symbol: x for x in declarations if isinstance(x, Integer | Real)}
@@ -356,7 +376,7 @@ class Domain:
     def _draw_real(d: Real, point: Point, rng: random.Random, corner: bool) -> fmpq:
         from proofs.kernel.semantics import evaluate
 
-        if d.samples and rng.random() < 0.4:
+        if d.samples:
             return exact(sp.sympify(rng.choice(d.samples)))
         u = fmpq(rng.randint(1, 96), 97)
         if corner:

@@ -15,7 +15,7 @@ from proofs.kernel.algebra import Algebra
 from proofs.kernel.domain import COORDINATE, D, Domain, Integer
 from proofs.kernel.errors import ProofError, Undecided
 from proofs.kernel.facts import FACTS
-from proofs.kernel.semantics import compare
+from proofs.kernel.semantics import compare, difference
 from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, peel
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "BinomialTheorem",
     "Cite",
     "Context",
+    "Cut",
     "Differentiate",
     "DropTerms",
     "Fact",
@@ -38,6 +39,7 @@ __all__ = [
     "Shift",
     "Split",
     "Square",
+    "Telescope",
     "Termwise",
     "Tower",
     "Unroll",
@@ -156,6 +158,41 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """Σ_{a}^{b} = Σ_{a}^{m} + Σ_{m+1}^{b} for a-1 ≤ m ≤ b."""
+
+    total: sp.Sum
+    at: Any
+
+    def prove(self, ctx: Context) -> Fact:
+        var, low, high = limits(self.total)
+        m, f = sp.sympify(self.at), self.total.function
+        ctx.require(ctx.domain.is_integer(m), f"{m} is not an integer")
+        for gap in (m - low + 1, high - m):
+            ctx.require(ctx.nonnegative(gap), f"cannot show {gap} >= 0")
+        parts = sp.Sum(f, (var, low, m)) + sp.Sum(f, (var, m + 1, high))
+        return _admit(self.total, "=", parts, "cutting the range")
+
+
+@dataclass(frozen=True)
+class Telescope:
+    """Σ_{k=a}^{b} (v(k-1) - v(k)) = v(a-1) - v(b); the summand is checked to have that form."""
+
+    total: sp.Sum
+    v: Any  # a term in the summation variable
+
+    def prove(self, ctx: Context) -> Fact:
+        var, low, high = limits(self.total)
+        v = sp.sympify(self.v)
+        inside = ctx.inside(Integer(var, low, high))
+        gap = self.total.function - (v.subs(var, var - 1) - v)
+        ctx.require(inside.zero(gap), "the summand is not v(k-1) - v(k)")
+        ctx.require(ctx.nonnegative(high - low + 1), "cannot show that the range is in order")
+        ends = v.subs(var, low - 1) - v.subs(var, high)
+        return _admit(self.total, "=", ends, "telescoping")
+
+
+@dataclass(frozen=True)
 class Linear:
     """Σ (Σ_j c_j f_j(k)) = Σ_j c_j Σ f_j(k), the c_j free of k; the split is checked."""
 
@@ -220,6 +257,9 @@ class Unroll:
 
     def prove(self, ctx: Context) -> Fact:
         var, low, high = limits(self.total)
+        known = {v.symbol: ctx.domain.constant(v.symbol) for v in ctx.domain.variables}
+        fixed = {s: value for s, value in known.items() if value is not None}
+        low, high = low.subs(fixed), high.subs(fixed)
         if not (low.is_Integer and high.is_Integer and high >= low - 1):
             raise Undecided(f"limits {low}, {high} are not concrete")
         terms = (self.total.function.subs(var, n) for n in range(int(low), int(high) + 1))
@@ -298,15 +338,23 @@ class Tower:
 
     mean: RolloutMean
     k: sp.Symbol
+    score_means: str = "expectation.score-means"  # the theorem that gives the two means
 
     def prove(self, ctx: Context) -> Fact:
         if not isinstance(self.mean, RolloutMean):
             raise ProofError("not a mean over rollouts")
+        means = ctx.ledger.get(self.score_means)
+        if means is None or means.verdict != "proved":
+            raise ProofError(f"{self.score_means} is not proved (yet)")
+        return _admit(self.mean, "=", self.value(ctx), "tower property", means.grade)
+
+    def value(self, ctx: Context) -> sp.Expr:
+        """The sum over k, also for building the next line of a derivation."""
         h, low, high = self.mean.args
         group, k = ctx.domain.group, self.k
         if group is None or group.success is None or group.slope is None:
             raise ProofError("the domain has no random group")
-        i, size, p = sp.Symbol("_0"), group.size, group.success
+        i, size, p = sp.Symbol("_0"), group.size, group.reward_rate
         if ctx.domain.variable(k) is not None or k in h.free_symbols:
             raise ProofError(f"{k} is not a fresh symbol")
         for bound in (low, size - high):
@@ -328,12 +376,12 @@ class Tower:
         a = h.xreplace({up: sp.Integer(1), all_: sp.Integer(0)}) - constant
         b = h.xreplace({up: sp.Integer(0), all_: sp.Integer(1)}) - constant
         ctx.require(inside.zero(h - constant - a * up - b * all_), "not linear in the scores")
-        slope = group.slope[COORDINATE]
+        slope = group.gain * group.slope[COORDINATE]
         mean_up = k * slope / p
         mean_all = mean_up - (size - k) * slope / (1 - p)
         value = constant + a * mean_up + b * mean_all
         weight = sp.binomial(size, k) * p**k * (1 - p) ** (size - k)
-        return _admit(self.mean, "=", sp.Sum(weight * value, (k, low, high)), "tower property")
+        return sp.Sum(weight * value, (k, low, high))
 
 
 def _read_moments(h: sp.Expr, group: Any, k: sp.Symbol, around: tuple[Any, ...]) -> sp.Expr:
@@ -503,6 +551,9 @@ class Ball:
         if self.relation not in ("<", "<=") or _open(lhs) or _open(rhs):
             raise ProofError("balls compare closed terms by < or <=")
         ctx.require(compare(lhs, self.relation, rhs, {}) is True, f"not shown: {lhs} vs {rhs}")
+        rational = type(difference(lhs, rhs, {})).__name__ == "fmpq"
+        if rational:
+            return _admit(lhs, self.relation, rhs, "rational arithmetic")
         return _admit(lhs, self.relation, rhs, "ball arithmetic", "rigorous")
 
 
@@ -650,6 +701,7 @@ RULES: tuple[type, ...] = (
     BinomialMoments,
     BinomialTheorem,
     Cite,
+    Cut,
     Differentiate,
     DropTerms,
     Hypothesis,
@@ -661,6 +713,7 @@ RULES: tuple[type, ...] = (
     Shift,
     Split,
     Square,
+    Telescope,
     Termwise,
     Tower,
     Unroll,

@@ -147,6 +147,8 @@ def _value(e: sp.Expr, point: dict[Any, Any]) -> Value:  # one branch per node o
         a, b = (_ball(_value(x, point)) for x in e.args)
         return a.gamma() * b.gamma() / (a + b).gamma()
     if isinstance(e, RolloutMean):
+        if "group" not in point or point["group"].success is None:
+            raise UndefinedValue("a mean over rollouts needs a random group")
         return _rollout_mean(e, point)
     if isinstance(e, BetaMean):
         return _beta_mean(e, point)
@@ -223,6 +225,15 @@ def _rollout_mean(e: sp.Expr, point: dict[Any, Any]) -> Value:
     group = point["group"]
     size = _integer(point[group.size], "the group size")
     p, slope = point[group.success], point[group.slope]
+    # Bayes: a rollout is correct or wrong, and then rewarded with probability t or f.
+    t, f = (point[x] for x in group.flip) if group.flip else (fmpq(1), fmpq(0))
+    rate = t * p + f * (1 - p)
+    if rate == 0 or rate == 1 or p == 0 or p == 1:
+        raise UndefinedValue("a rollout's reward is certain")
+    up = [(t * p * (x / p) + f * (1 - p) * (-x / (1 - p))) / rate for x in slope]
+    down = [
+        ((1 - t) * p * (x / p) + (1 - f) * (1 - p) * (-x / (1 - p))) / (1 - rate) for x in slope
+    ]
     first = _integer(_value(low, point), "a window")
     last = _integer(_value(high, point), "a window")
     total: Value = fmpq(0)
@@ -230,9 +241,7 @@ def _rollout_mean(e: sp.Expr, point: dict[Any, Any]) -> Value:
         k = sum(rewards)
         if not first <= k <= last:
             continue
-        weight = p**k * (1 - p) ** (size - k)
-        up = [x / p for x in slope]
-        down = [-x / (1 - p) for x in slope]
+        weight = rate**k * (1 - rate) ** (size - k)
         scores = [up if r else down for r in rewards]
         inner = {**point, group.rewards: list(map(fmpq, rewards)), group.scores: scores}
         total = total + weight * _value(h, inner)

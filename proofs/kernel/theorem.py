@@ -224,8 +224,11 @@ def _check_step(ctx: Context, previous: sp.Expr, step: Step) -> tuple[str, str]:
             if fact.relation != "=":
                 raise ProofError("an inequality cannot be used for rewriting")
             rewritten = current.xreplace({fact.lhs: fact.rhs})
-            if rewritten == current:
-                raise ProofError(f"{fact.procedure}: its left side does not occur: {fact.lhs}")
+            if rewritten == current:  # an equation may as well be used on the other side
+                target = new.xreplace({fact.lhs: fact.rhs})
+                if target == new:
+                    raise ProofError(f"{fact.procedure}: its left side does not occur: {fact.lhs}")
+                new = target
             current, grade = rewritten, weakest(grade, fact.grade)
             names.append(fact.procedure)
         if current != new:

@@ -1,0 +1,57 @@
+"""First-principles checks of the three lemmas: exact fractions, no code of the derivations."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import product
+
+
+def score_means() -> int:
+    """All policies w_y(θ)/Σw with small integer weights and slopes, all binary rewards."""
+    cases = 0
+    for weights in product((1, 2, 5), repeat=3):
+        for slopes in product((-2, 0, 3), repeat=3):
+            Z, dZ = Fraction(sum(weights)), Fraction(sum(slopes))
+            pi = [w / Z for w in weights]
+            dpi = [v / Z - w * dZ / Z**2 for w, v in zip(weights, slopes, strict=True)]
+            score = [d / x for d, x in zip(dpi, pi, strict=True)]
+            if sum(x * s for x, s in zip(pi, score, strict=True)) != 0:
+                raise AssertionError(f"mean score at {weights}, {slopes}")
+            for rewards in product((0, 1), repeat=3):
+                p = sum(x * r for x, r in zip(pi, rewards, strict=True))
+                dp = sum(d * r for d, r in zip(dpi, rewards, strict=True))
+                both = sum(x * s * r for x, s, r in zip(pi, score, rewards, strict=True))
+                if both != dp:
+                    raise AssertionError(f"gradient at {weights}, {slopes}, {rewards}")
+                if 0 < p < 1:
+                    wrong = sum(
+                        x * s * (1 - r) for x, s, r in zip(pi, score, rewards, strict=True)
+                    )
+                    if both / p != dp / p or wrong / (1 - p) != -dp / (1 - p):
+                        raise AssertionError(f"conditional means at {weights}, {rewards}")
+                cases += 1
+    return cases
+
+
+def _grid() -> list[Fraction]:
+    return [Fraction(j, 7) for j in range(1, 22)]
+
+
+def power_order() -> int:
+    cases = 0
+    for x, a in product(_grid(), repeat=2):
+        for n in range(1, 9):
+            if (x < a) != (x**n < a**n):
+                raise AssertionError(f"powers at {x}, {a}, {n}")
+            cases += 1
+    return cases
+
+
+def tangent_line() -> int:
+    cases = 0
+    for x, a in product([Fraction(0), *_grid()], _grid()):
+        for n in range(1, 9):
+            if x**n < a**n + n * a ** (n - 1) * (x - a):
+                raise AssertionError(f"tangent at {x}, {a}, {n}")
+            cases += 1
+    return cases

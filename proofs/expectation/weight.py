@@ -1,0 +1,390 @@
+"""The master identity: every such method ascends ∇p times a polynomial weight W_G(p)."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from proofs.expectation.notation import (
+    Dp,
+    G,
+    K,
+    R,
+    b,
+    d,
+    grpo_mean,
+    i,
+    k,
+    mean,
+    p,
+    paper,
+    pmf,
+    q,
+    rollouts,
+    s,
+    sizes,
+    std_mean,
+    std_sum,
+    std_terms,
+    weight,
+    weight_terms,
+)
+from proofs.first_principles import CHECKS
+from proofs.kernel.domain import Domain, Integer, Real, Table
+from proofs.kernel.rules import (
+    BinomialTheorem,
+    Context,
+    Differentiate,
+    Instance,
+    Linear,
+    Reverse,
+    Shift,
+    Split,
+    Square,
+    Telescope,
+    Termwise,
+    Tower,
+    Unroll,
+)
+from proofs.kernel.terms import RolloutMean
+from proofs.kernel.theorem import (
+    Chain,
+    Claim,
+    Clause,
+    Mutant,
+    Reference,
+    Refutation,
+    Step,
+    Theorem,
+)
+
+ON_POLICY = "On policy: importance ratio 1, no clipping, no KL term."
+SEQUENCE = "Scores are sequence sums ∇ log π(y_i); no length normalisation."
+BINARY = "Binary rewards; the G rollouts of a prompt are independent."
+SCORES = "expectation.score-means"
+
+Aplus, Aminus = sp.Function("A_plus"), sp.Function("A_minus")
+
+
+def general_weight() -> Theorem:
+    """E[g] = W ∇p for advantages that depend on the own reward and the number correct."""
+    domain = rollouts().extended(Table(Aplus), Table(Aminus))
+    correct = sp.Sum(R[sp.Symbol("j")], (sp.Symbol("j"), 1, G))
+    update = mean((R[i] * Aplus(correct) + (1 - R[i]) * Aminus(correct)) * s[i, d])
+    lhs = RolloutMean(update, 0, G)
+    body = sp.binomial(G - 1, b) * p**b * q ** (G - 1 - b)
+    W = sp.Sum(body * (Aplus(1 + b) - Aminus(b)), (b, 0, G - 1))
+    counted = sp.Sum(Tower(lhs, K).value(Context(domain)).function, (K, 0, G))
+    up = sp.Sum(pmf(K) * K * Aplus(K), (K, 0, G))
+    down = sp.Sum(pmf(K) * (G - K) * Aminus(K), (K, 0, G))
+    up1, down1 = sp.Sum(up.function, (K, 1, G)), sp.Sum(down.function, (K, 0, G - 1))
+    absorbed_up = sp.Sum(G * p * sp.binomial(G - 1, K - 1) * p ** (K - 1) * q ** (G - K) * Aplus(K),
+                         (K, 1, G))
+    absorbed_down = sp.Sum(G * q * sp.binomial(G - 1, K) * p**K * q ** (G - 1 - K) * Aminus(K),
+                           (K, 0, G - 1))
+    shifted = Shift(absorbed_up, 1).prove(Context(domain)).rhs
+
+    def over(part: sp.Expr, index: sp.Symbol) -> sp.Sum:
+        return sp.Sum(part.xreplace({b: index}), (index, 0, G - 1))
+
+    up_b, down_b = over(body * Aplus(1 + b), K), over(body * Aminus(b), K)
+    W_K = over(W.function, K)
+    # The surrogate: F = (1/G) Σ_b w_b Pr(K > b) has F' = W. Here one term of it.
+    one = Domain(Integer(G, 2), Integer(b, 0, G - 1), p_unit())
+    tail = sp.Sum(pmf(k), (k, b + 1, G))
+    v = (G - k) * sp.binomial(G, k) * p**k * q ** (G - k - 1)
+    dtail = sp.Sum(k * sp.binomial(G, k) * p ** (k - 1) * q ** (G - k)
+                   - (G - k) * sp.binomial(G, k) * p**k * q ** (G - k - 1), (k, b + 1, G))
+    density = G * sp.binomial(G - 1, b) * p**b * q ** (G - 1 - b)
+    return Theorem(
+        id="expectation.weight",
+        title="The expected update is a polynomial weight times ∇p",
+        words=(
+            "If A_i depends only on its reward and on the number k correct (A⁺(k), A⁻(k)), then "
+            "E[g] = W_G(p) ∇p with W_G(p) = E[A⁺(1+B) − A⁻(B)], B ~ Binomial(G−1, p). W_G is a "
+            "polynomial in p; the method ascends F_G = (1/G) Σ_b (A⁺(1+b) − A⁻(b)) Pr(K > b), "
+            "whose derivative is W_G."
+        ),
+        assumptions=(ON_POLICY, SEQUENCE, BINARY),
+        uses=(SCORES,),
+        clauses=(
+            Clause("weight", domain, Claim(lhs, "=", W_K * Dp[d]), Chain((
+                Step("given the rewards, scores have their conditional means; K ~ Binomial(G, p)",
+                     "=", counted, by=(Tower(lhs, K),)),
+                Step("correct and wrong rollouts apart", "=",
+                     (up / (G * p) - down / (G * q)) * Dp[d],
+                     by=(Linear(counted, ((Dp[d] / (G * p), up.function),
+                                          (-Dp[d] / (G * q), down.function))),)),
+                Step("the terms k = 0 and k = G vanish", "=",
+                     (up1 / (G * p) - down1 / (G * q)) * Dp[d],
+                     by=(Split(up, first=1), Split(down, last=1))),
+                Step("k C(G,k) = G C(G−1,k−1) and (G−k) C(G,k) = G C(G−1,k)", "=",
+                     (absorbed_up / (G * p) - absorbed_down / (G * q)) * Dp[d],
+                     by=(Termwise(up1, absorbed_up.function),
+                         Termwise(down1, absorbed_down.function))),
+                Step("b = k − 1", "=", (shifted / (G * p) - absorbed_down / (G * q)) * Dp[d],
+                     by=(Shift(absorbed_up, 1),)),
+                Step("cancel G p and G q", "=", (up_b - down_b) * Dp[d],
+                     by=(Linear(shifted, ((G * p, up_b.function),)),
+                         Linear(absorbed_down, ((G * q, down_b.function),)))),
+                Step("one mean over b", "=", W_K * Dp[d],
+                     by=(Linear(W_K, ((1, up_b.function), (-1, down_b.function))),)),
+            )), words="E[g] = W_G(p) ∇p"),
+            Clause("surrogate", one, Claim(sp.Derivative(tail, p), "=", density), Chain((
+                Step("term by term: two neighbouring terms", "=", dtail,
+                     by=(Differentiate(sp.Derivative(tail, p)),)),
+                Step("the sum telescopes", "=", v.subs(k, b), by=(Telescope(dtail, v),)),
+                Step("(G−b) C(G,b) = G C(G−1,b)", "=", density),
+            )), words="d/dp Pr(K > b) = G times the weight of b in W_G, so F_G' = W_G"),
+        ),
+        references=(paper("§3", "general form, ours"),),
+        implements=("identity.expectation.update_weight", "identity.expectation.surrogate"),
+        mutants=(
+            Mutant("A⁺(b) for A⁺(1+b)", "weight", rhs=sp.Sum(
+                W_K.function.xreplace({Aplus(1 + K): Aplus(K)}), (K, 0, G - 1)) * Dp[d]),
+            Mutant("plus for minus", "weight", rhs=sp.Sum(
+                W_K.function.xreplace({Aminus(K): -Aminus(K)}), (K, 0, G - 1)) * Dp[d]),
+            Mutant("B ~ Binomial(G, p)", "weight", rhs=sp.Sum(
+                pmf(K) * (Aplus(1 + K) - Aminus(K)), (K, 0, G)) * Dp[d]),
+            Mutant("factor G dropped", "surrogate", rhs=density / G),
+        ),
+        check=CHECKS["expectation.weight"],
+    )
+
+
+def p_unit() -> Real:
+    return Real(p, 0, 1)
+
+
+def weight_steps(lhs: RolloutMean, rate: sp.Expr, slope: sp.Expr, domain: Domain) -> tuple[Step, ...]:
+    """E[g] = E[σ]/(p(1−p)) ∇p = W_G ∇p, for GRPO rollouts that are rewarded at ``rate``."""
+    counted = Tower(lhs, K).value(Context(domain))
+    spread = sp.Sum(std_terms(G, rate).xreplace({k: K}), (K, 1, G - 1))
+    factor = slope / (rate * (1 - rate))
+    return (
+        Step("given the rewards, scores have their conditional means", "=", counted,
+             by=(Tower(lhs, K),)),
+        Step("at k correct the update is σ Δs, and E[Δs | k] = ∇p/(p(1−p))", "=",
+             factor * spread, by=(Linear(counted, ((factor, spread.function),)),)),
+        *std_to_weight(spread, rate, factor),
+    )
+
+
+def std_to_weight(spread: sp.Sum, rate: sp.Expr, factor: sp.Expr) -> tuple[Step, ...]:
+    """factor · E[σ] = factor · p(1−p) · W_G, by absorbing k and G−k into the binomials."""
+    at, one_less = K, G - 1
+    base = sp.binomial(G - 1, b) * rate**b * (1 - rate) ** (G - 1 - b)
+    first = base * sp.sqrt((G - 1 - b) / (1 + b))
+    second = base * sp.sqrt(b / (G - b))
+    W = weight(G, rate)
+    A, B = sp.Sum(first, (b, 0, one_less)), sp.Sum(second, (b, 0, one_less))
+    A1, B1 = sp.Sum(first, (b, 0, G - 2)), sp.Sum(second, (b, 1, one_less))
+    A2 = sp.Sum(first.subs(b, b - 1), (b, 1, one_less))
+    same = spread.function.xreplace({at: b})
+    S = sp.Sum(same, (b, 1, one_less))
+    scale = factor * rate * (1 - rate)
+    return (
+        Step("the same sum, its index named b", "=", factor * S),
+        Step("1 = (1−p) + p", "=", factor * ((1 - rate) * S + rate * S)),
+        Step("k C(G,k) = G C(G−1,k−1) and (G−k) C(G,k) = G C(G−1,k)", "=",
+             scale * (A2 + B1),
+             by=(Linear(A2, ((1 / rate, same),)), Linear(B1, ((1 / (1 - rate), same),)))),
+        Step("b = k − 1 in the first sum", "=", scale * (A1 + B1), by=(Shift(A1, -1),)),
+        Step("terms that vanish", "=", scale * (A + B), by=(Split(A, last=1), Split(B, first=1))),
+        Step("one mean over b", "=", scale * W, by=(Linear(W, ((1, first), (1, second))),)),
+    )
+
+
+def grpo_weight() -> Theorem:
+    domain = rollouts()
+    W, E = weight(), std_mean()
+    inner = std_sum()
+    spread = sp.Sum(inner.function.xreplace({k: K}), (K, 1, G - 1))
+    closed_p = Domain(Real(p))
+    at_zero, at_one = weight(G, sp.Integer(0)), weight(G, sp.Integer(1))
+    reversed_ = Reverse(weight()).prove(Context(sizes)).rhs
+    wide = Domain(Integer(G, 3), p_unit())
+    top = sp.sqrt(G - 1)
+    base = sp.binomial(G - 1, b) * p**b * q ** (G - 1 - b)
+    x, y = sp.sqrt((G - 1 - b) / (1 + b)), sp.sqrt(b / (G - b))
+    middle = sp.Sum(weight_terms(), (b, 1, G - 2))
+    bounded = sp.Sum(base * top, (b, 1, G - 2))
+    everything = sp.Sum(base, (b, 0, G - 1))
+    four = sp.sqrt(3) + (3 - 2 * sp.sqrt(3)) * p * q
+
+    def concrete(size: int, value: sp.Expr, note: str) -> Clause:
+        total_ = weight(sp.Integer(size))
+        return Clause(f"W{size}", closed_p, Claim(total_, "=", value),
+                      Chain((Step(note, "=", value, by=(Unroll(total_),)),)))
+
+    return Theorem(
+        id="expectation.grpo-weight",
+        title="The weight of GRPO",
+        words=(
+            "E[g] = W_G(p) ∇p with W_G = E_B[√((G−1−B)/(1+B)) + √(B/(G−B))], B ~ Binomial(G−1,p), "
+            "and p(1−p) W_G = E[σ]. W₂ = 1, W₃ = √2, W₄ = √3 + (3−2√3)p(1−p); W_G(0) = W_G(1) = "
+            "√(G−1), which is also its maximum; W_G is symmetric under p ↔ 1−p."
+        ),
+        assumptions=(ON_POLICY, SEQUENCE, BINARY, "g = 0 for unanimous groups; σ has ddof 0."),
+        uses=(SCORES,),
+        clauses=(
+            Clause("update", domain, Claim(grpo_mean, "=", W * Dp[d]),
+                   Chain((*weight_steps(grpo_mean, p, Dp[d], domain),
+                          Step("p(1−p) cancels", "=", W * Dp[d]))), words="E[g] = W_G(p) ∇p"),
+            Clause("mean-std", sizes, Claim(E, "=", p * q * W), Chain((
+                Step("σ = 0 at k = 0 and k = G", "=", inner, by=(Split(E, first=1, last=1),)),
+                Step("the index named K", "=", spread),
+                *std_to_weight(spread, p, sp.Integer(1)),
+            )), words="E[σ] = p(1−p) W_G(p)"),
+            concrete(2, sp.Integer(1), "(1−p) + p"),
+            concrete(3, sp.sqrt(2), "√2 ((1−p)² + 2p(1−p) + p²)"),
+            concrete(4, four, "four terms, collected"),
+            Clause("at-zero", Domain(Integer(G, 2)), Claim(at_zero, "=", top), Chain((
+                Step("only b = 0 has a non-zero probability", "=", top,
+                     by=(Split(at_zero, first=1),
+                         Termwise(sp.Sum(at_zero.function, (b, 1, G - 1)), 0))),
+            ))),
+            Clause("at-one", Domain(Integer(G, 2)), Claim(at_one, "=", top), Chain((
+                Step("only b = G − 1 has a non-zero probability", "=", top,
+                     by=(Split(at_one, last=1),
+                         Termwise(sp.Sum(at_one.function, (b, 0, G - 2)), 0))),
+            ))),
+            Clause("symmetric", sizes, Claim(weight(), "=", weight(G, q)), Chain((
+                Step("b ↔ G−1−b", "=", reversed_, by=(Reverse(weight()),)),
+                Step("C(n,b) = C(n,n−b); the two roots change places", "=", weight(G, q),
+                     by=(Termwise(reversed_, weight(G, q).function),)),
+            ))),
+            Clause("bound", wide, Claim(weight(), "<=", top), Chain((
+                Step("first and last term apart", "=",
+                     middle + top * q ** (G - 1) + top * p ** (G - 1),
+                     by=(Split(weight(), first=1, last=1),)),
+                Step("between them x + y ≤ √(G−1): 2w(x+y) ≤ (x+y)² + w², (x+y)² ≤ 2(x²+y²) ≤ w²",
+                     "<=", bounded + top * q ** (G - 1) + top * p ** (G - 1),
+                     by=((1, Termwise(middle, base * top, "<=", steps=(
+                         Step("two squares and a rational inequality", "<=", base * top,
+                              by=((base / (2 * top), Square(x + y - top)),
+                                  (base / (2 * top), Square(x - y)))),))),)),
+                Step("all terms together again", "=", top * everything,
+                     by=(Linear(bounded, ((top, base),)), Split(everything, first=1, last=1))),
+                Step("probabilities sum to 1", "=", top,
+                     by=(BinomialTheorem(b, G - 1, p, q),)),
+            )), words="W_G(p) ≤ √(G−1): the weight saturates"),
+            Clause("positive", sizes, Claim(0, "<", weight()), positive_proof(top)),
+        ),
+        references=(paper("§3, Proposition 2", "weight form, ours"),),
+        implements=("identity.expectation.update_weight", "identity.expectation.expected_std"),
+        mutants=(
+            Mutant("W without the second root", "update", rhs=sp.Sum(
+                base * x, (b, 0, G - 1)) * Dp[d]),
+            Mutant("ddof swapped", "update", rhs=sp.sqrt((G - 1) / G) * W * Dp[d]),
+            Mutant("pq dropped", "mean-std", rhs=W),
+            Mutant("W₃ = 3/2", "W3", rhs=sp.Rational(3, 2)),
+            Mutant("W₄ with the sign changed", "W4",
+                   rhs=sp.sqrt(3) - (3 - 2 * sp.sqrt(3)) * p * q),
+            Mutant("√G at the ends", "at-zero", rhs=sp.sqrt(G)),
+            Mutant("bound √(G−2)", "bound", rhs=sp.sqrt(G - 2)),
+        ),
+        check=CHECKS["expectation.grpo-weight"],
+    )
+
+
+def positive_proof(top: sp.Expr) -> Chain:
+    rest = sp.Sum(weight_terms(), (b, 1, G - 1))
+    split = rest + top * q ** (G - 1)
+    return Chain((
+        Step("every term is ≥ 0 and the term b = 0 is positive", "<", split),
+        Step("first term apart", "=", weight(), by=(Split(weight(), first=1),)),
+    ))
+
+
+def no_bias_at_two() -> Theorem:
+    def at(size: int) -> Domain:
+        return rollouts(Integer(G, size, size))
+
+    def clause(name: str, size: int, value: sp.Expr) -> Clause:
+        return Clause(name, at(size), Claim(grpo_mean, "=", value * Dp[d]), Chain((
+            Step("the weight of GRPO", "=", weight() * Dp[d],
+                 by=(Instance("expectation.grpo-weight", "update"),)),
+            Step(f"W_{size} written out", "=", value * Dp[d], by=(Unroll(weight()),)),
+        )))
+
+    return Theorem(
+        id="expectation.no-bias-at-two",
+        title="Two or three rollouts have no difficulty bias",
+        words=(
+            "With G = 2 or G = 3 std-normalised GRPO ascends c·p with c = 1 or √2: every prompt "
+            "has the same weight, whatever its difficulty."
+        ),
+        assumptions=(ON_POLICY, SEQUENCE, BINARY, "g = 0 for unanimous groups; σ has ddof 0."),
+        uses=("expectation.grpo-weight",),
+        clauses=(clause("two", 2, sp.Integer(1)), clause("three", 3, sp.sqrt(2))),
+        references=(paper("§3", "corollary, ours"),),
+        implements=("identity.expectation.update_weight",),
+        mutants=(
+            Mutant("four rollouts", "three", domain=at(4)),
+            Mutant("arcsine weight", "two", rhs=Dp[d] / sp.sqrt(p * q)),
+            Mutant("factor 2", "two", rhs=2 * Dp[d]),
+        ),
+        check=CHECKS["expectation.no-bias-at-two"],
+    )
+
+
+def unbiased_any_group() -> Theorem:
+    domain = Domain(p_unit())
+    at_half = {p: sp.Rational(1, 2)}
+    two, eight = weight(sp.Integer(2)), weight(sp.Integer(8))
+    claim = Claim(eight * two.xreplace(at_half), "=", eight.xreplace(at_half) * two)
+    three, four = weight(sp.Integer(3)), weight(sp.Integer(4))
+    return Theorem(
+        id="expectation.unbiased-any-group",
+        title="The group size changes what is ascended, not only the noise",
+        words=(
+            "The claim that the group estimate is unbiased regardless of G, so that G changes only "
+            "the Monte Carlo error, fails for std-normalised advantages: W₂ is constant in p and "
+            "W₈ is not, so no common scale makes the two expected updates equal."
+        ),
+        assumptions=(ON_POLICY, SEQUENCE, BINARY),
+        refutes=(
+            Refutation("same-shape", domain, claim, ((p, sp.Rational(1, 8)),),
+                       "W₈(p)/W₂(p) is the same at p = 1/8 and p = 1/2"),
+        ),
+        references=(Reference("arXiv 2510.00977", "", "§4", "reconstructed"),),
+        implements=("identity.expectation.update_weight",),
+        corrected_by=("expectation.grpo-weight", "expectation.no-bias-at-two"),
+        mutants=(
+            Mutant("also false for G = 4", "same-shape", lhs=four * two.xreplace(at_half),
+                   rhs=four.xreplace(at_half) * two),
+            Mutant("also false for G = 3 against 4", "same-shape",
+                   lhs=four * three.xreplace(at_half), rhs=four.xreplace(at_half) * three),
+        ),
+        check=CHECKS["expectation.unbiased-any-group"],
+    )
+
+
+def saturation() -> Theorem:
+    limit = 1 / sp.sqrt(p * q)
+    return Theorem(
+        id="expectation.saturation",
+        title="At a finite group size the difficulty weight saturates",
+        words=(
+            "“The difficulty weight diverges like 1/√p at the extremes” holds for the limit "
+            "1/√(p(1−p)) only: at a finite G the weight is at most √(G−1), the value at both ends."
+        ),
+        assumptions=(ON_POLICY, SEQUENCE, BINARY),
+        refutes=(
+            Refutation("limit-weight", sizes, Claim(weight(), "=", limit),
+                       ((G, 2), (p, sp.Rational(1, 5))), "the weight is 1/√(p(1−p)) at every G"),
+            Refutation("diverges", sizes, Claim(1 / sp.sqrt(p), "<=", 2 * weight()),
+                       ((G, 8), (p, sp.Rational(1, 10000))),
+                       "W_G grows at least like ½ p^(−1/2) as p → 0"),
+        ),
+        references=(Reference("folklore", "", "", "the large-G limit read at finite G"),),
+        implements=("identity.expectation.update_weight",),
+        corrected_by=("expectation.grpo-weight", "expectation.arcsine"),
+        mutants=(
+            Mutant("also false: any constant", "diverges", rhs=20 * weight()),
+            Mutant("also false at G = 3", "limit-weight",
+                   domain=Domain(Integer(G, 3, 3), p_unit())),
+        ),
+        check=CHECKS["expectation.saturation"],
+    )
+
