@@ -1,4 +1,4 @@
-"""First-principles checks of the three lemmas: exact fractions, no code of the derivations."""
+"""First-principles checks of the lemmas: exact fractions, no code of the derivations."""
 
 from __future__ import annotations
 
@@ -53,5 +53,22 @@ def tangent_line() -> int:
         for n in range(1, 9):
             if x**n < a**n + n * a ** (n - 1) * (x - a):
                 raise AssertionError(f"tangent at {x}, {a}, {n}")
+            cases += 1
+    return cases
+
+
+def mixed_share() -> int:
+    """Enumerate all reward vectors; compare the bounds at each."""
+    cases = 0
+    for G in range(2, 9):
+        for p in (Fraction(1, 9), Fraction(1, 3), Fraction(1, 2), Fraction(7, 8)):
+            share = sum(
+                (p ** sum(r) * (1 - p) ** (G - sum(r)) for r in product((0, 1), repeat=G)
+                 if 0 < sum(r) < G),
+                Fraction(0),
+            )
+            low = G * p * (1 - p) ** (G - 1)
+            if share != 1 - p**G - (1 - p) ** G or share > G * p or (G > 2 and share < low):
+                raise AssertionError(f"mixed share at G = {G}, p = {p}")
             cases += 1
     return cases

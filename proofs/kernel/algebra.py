@@ -60,6 +60,7 @@ class Algebra:
         self.signs: dict[int, str] = {}  # generator -> "+" or "0+"
         self.features: set[str] = set()
         self.memo: dict[sp.Expr, Fraction] = {}
+        self.positive: list[sp.Expr] = []
         self.bound: list[sp.Symbol] = []  # indices of the group sums around the current term
         self.known: dict[tuple[str, Any], bool] = {}
 
@@ -452,7 +453,7 @@ class Algebra:
                 return factor
         constant, factors = poly.factor()
         if len(factors) == 1 and factors[0][1] == 1:
-            return self._spread_sign(poly)
+            return self._known_sign(poly)
         result = 1 if constant > 0 else -1
         for f, multiplicity in factors:
             if multiplicity % 2 == 0 and not strict:
@@ -463,20 +464,31 @@ class Algebra:
             result *= s**multiplicity
         return result
 
-    def _spread_sign(self, poly: Poly) -> int:
-        """G Σ R² - (Σ R)² > 0 for rewards that are not all equal."""
-        group = self.domain.group
-        if group is None or not group.spread:
-            return 0
-        i = sp.Symbol("_i")
-        square = sp.Sum(group.rewards[i] ** 2, (i, 1, group.size))
-        plain = sp.Sum(group.rewards[i], (i, 1, group.size))
-        fact = self.fraction(group.size * square - plain**2)[0]
-        for factor in (1, -1):
+    def learn_positive(self, expr: sp.Expr) -> None:
+        """Remember that a term is > 0 on the domain (an admitted fact, never a guess)."""
+        self.positive.append(sp.sympify(expr))
+
+    def _known_sign(self, poly: Poly) -> int:
+        """Whether the polynomial is a rational multiple of one known to be positive."""
+        for term in self._positive_terms():
+            top, bottom = self.fraction(term)
+            fact = self._reduced(top * bottom)
+            if fact == 0:
+                continue
             ratio = fmpq(poly.leading_coefficient()) / fmpq(fact.leading_coefficient())
-            if poly == fact * ratio and ratio * factor > 0:
-                return factor
+            if poly == fact * ratio:
+                return 1 if ratio > 0 else -1
         return 0
+
+    def _positive_terms(self) -> list[sp.Expr]:
+        group = self.domain.group
+        terms = list(self.positive)
+        if group is not None and group.spread:  # rewards that are not all equal
+            i = sp.Symbol("_i")
+            square = sp.Sum(group.rewards[i] ** 2, (i, 1, group.size))
+            plain = sp.Sum(group.rewards[i], (i, 1, group.size))
+            terms.append(group.size * square - plain**2)
+        return terms
 
     def _slack_positive(self, poly: Poly, strict: bool) -> bool:
         """All coefficients non-negative after writing each variable by its distance to a bound."""
@@ -596,10 +608,12 @@ def _forms(v: Integer | Real, strict: bool) -> list[Slack]:
         return sp.Symbol(f"_{'strict' if positive else 'weak'}_{v.symbol}")
 
     forms: list[Slack] = []
-    if v.low is not None and v.high is not None and (open_high or not strict):
-        # u -> infinity reaches the upper end, so a closed one allows no strict conclusion.
+    if v.low is not None and v.high is not None and (open_low or open_high or not strict):
+        # u = 0 is one end and u -> infinity the other, which must not belong to the interval
+        # if a strict conclusion is wanted.
         u = slack(open_low and open_high)
-        forms.append((v.low + v.high * u, one + u))
+        start, limit = (v.low, v.high) if open_high else (v.high, v.low)
+        forms.append((start + limit * u, one + u))
     if v.low is not None:
         forms.append((v.low + slack(open_low), one))
     if v.high is not None:

@@ -12,7 +12,7 @@ import sympy as sp
 
 from proofs.kernel.domain import Domain, Group, Table, as_point
 from proofs.kernel.errors import MalformedTheorem, ProofError, UndefinedValue
-from proofs.kernel.rules import Context, bound_variables, weakest
+from proofs.kernel.rules import bound_variables, weakest
 from proofs.kernel.semantics import compare, difference, evaluate, show
 from proofs.kernel.theorem import (
     Chain,
@@ -22,6 +22,7 @@ from proofs.kernel.theorem import (
     StepReport,
     Theorem,
     check_proof,
+    clause_context,
 )
 
 __all__ = ["MutantReport", "Report", "check_theorem"]
@@ -172,9 +173,9 @@ def _check_clause(clause: Clause, ledger: Any, report: Report) -> None:
     if clause.claim.lhs == clause.claim.rhs:
         raise MalformedTheorem(f"{clause.name}: both sides are the same term")
     log: list[StepReport] = []
-    ctx = Context(clause.domain, ledger)
     try:
-        grade = check_proof(ctx, clause.claim, clause.proof, log)
+        ctx, given = clause_context(clause, clause.domain, ledger)
+        grade = weakest(given, check_proof(ctx, clause.claim, clause.proof, log))
     except ProofError as problem:
         raise type(problem)(f"{clause.name}: {problem}") from None
     report.steps += [(clause.name, step) for step in log]
@@ -287,7 +288,7 @@ def _refuse_mutant(
     steps[-1] = type(last)(last.text, last.relation, claim.rhs, last.by)
     try:
         bent = Chain(tuple(steps))
-        ctx = Context(domain, ledger)
+        ctx, _ = clause_context(original, domain, ledger)
         check_proof(ctx, claim, bent, [])
     except (ProofError, ArithmeticError, TypeError, ValueError):
         return

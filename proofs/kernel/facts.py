@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import sympy as sp
+
+from proofs.kernel.terms import PoissonMean
+
 __all__ = ["FACTS", "LiteratureFact"]
 
 
@@ -21,4 +25,36 @@ class LiteratureFact:
     rhs: Any
 
 
-FACTS: dict[str, LiteratureFact] = {}
+_k, _m, _n, _p = sp.symbols("k m n p")
+_binomial_root = sp.Sum(
+    sp.binomial(_n, _k) * _p**_k * (1 - _p) ** (_n - _k) * sp.sqrt(_k), (_k, 0, _n)
+)
+_poisson_root = PoissonMean(sp.sqrt(_m), _m, _n * _p)
+_coupling = (
+    "For f with |f(k+1) − f(k)| ≤ 1, |E f(Binomial(n, p)) − E f(Poisson(np))| ≤ n p². Couple each "
+    "Bernoulli(p) X with a Poisson(p) N so that N = 0 implies X = 0: E|X − N| = 2(e^(−p) − 1 + p) "
+    "≤ p². Here f(k) = √k."
+)
+
+
+def _fact(name: str, lhs: sp.Expr, rhs: sp.Expr) -> LiteratureFact:
+    return LiteratureFact(
+        name=name,
+        reference="Le Cam 1960, Pacific J. Math. 10 (coupling of Bernoulli and Poisson)",
+        words=_coupling,
+        variables=(_n, _p),
+        integers=(_n,),
+        positive=(_n, _p, 1 - _p),
+        lhs=lhs,
+        relation="<=",
+        rhs=rhs,
+    )
+
+
+FACTS: dict[str, LiteratureFact] = {
+    f.name: f
+    for f in (
+        _fact("poisson-root-above", _binomial_root, _poisson_root + _n * _p**2),
+        _fact("poisson-root-below", _poisson_root - _n * _p**2, _binomial_root),
+    )
+}

@@ -79,15 +79,22 @@ class Context:
     """Where a step is checked: the domain, theorems already proved, induction hypotheses."""
 
     def __init__(
-        self, domain: Domain, ledger: Any = None, hypotheses: tuple[Fact, ...] = ()
+        self,
+        domain: Domain,
+        ledger: Any = None,
+        hypotheses: tuple[Fact, ...] = (),
+        given: tuple[Fact, ...] = (),
     ) -> None:
         self.domain = domain
         self.ledger = ledger if ledger is not None else {}
         self.hypotheses = hypotheses
+        self.given = given
         self.algebra = Algebra(domain)
+        for fact in given:
+            self.algebra.learn_positive(fact.rhs)
 
     def inside(self, *more: Any) -> Context:
-        return Context(self.domain.extended(*more), self.ledger, self.hypotheses)
+        return Context(self.domain.extended(*more), self.ledger, self.hypotheses, self.given)
 
     def zero(self, expr: sp.Expr) -> bool:
         return self.algebra.is_zero(expr)

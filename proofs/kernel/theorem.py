@@ -31,6 +31,7 @@ __all__ = [
     "Theorem",
     "check_chain",
     "check_proof",
+    "clause_context",
 ]
 
 RELATIONS = ("=", "<=", "<")
@@ -100,6 +101,7 @@ class Clause:
     claim: Claim
     proof: Any
     words: str = ""
+    given: tuple[Any, ...] = ()  # rules that admit "0 < e": needed to divide by e
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,18 @@ class StepReport:
     relation: str = "="
     latex: str = ""
     grade: str = "exact"
+
+
+def clause_context(clause: Clause, domain: Domain, ledger: Any) -> tuple[Context, str]:
+    """The context in which a clause is proved, and the grade of what it was given."""
+    ground, given, grade = Context(domain, ledger), [], "exact"
+    for rule in clause.given:
+        fact = _fact(ground, rule)
+        if fact.relation != "<" or fact.lhs != 0:
+            raise ProofError("a clause may be given positive terms only")
+        given.append(fact)
+        grade = weakest(grade, fact.grade)
+    return Context(domain, ledger, (), tuple(given)), grade
 
 
 def check_proof(ctx: Context, claim: Claim, proof: Any, log: list[StepReport]) -> str:
@@ -309,7 +323,8 @@ def _check_cases(ctx: Context, claim: Claim, proof: Cases, log: list[StepReport]
                 or ctx.domain.group is not None
             ):
                 raise ProofError(f"{proof.variable} bounds other variables or shapes the group")
-            inside = Context(ctx.domain.without(proof.variable), ctx.ledger, ctx.hypotheses)
+            domain = ctx.domain.without(proof.variable)
+            inside = Context(domain, ctx.ledger, ctx.hypotheses)
             one = Claim(claim.lhs.subs(value), claim.relation, claim.rhs.subs(value))
             grade = weakest(grade, check_proof(inside, one, inner, log))
         else:

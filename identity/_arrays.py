@@ -1,0 +1,239 @@
+"""What every array-API generic function here needs: namespaces, dtypes, argument checks.
+
+Arrays stay in the library, on the device and in the dtype they came in. Nothing here imports
+torch or jax: ``array_api_compat`` recognises their arrays only if the caller imported them.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeAlias
+
+import array_api_compat
+import numpy as np
+
+from identity.errors import DomainError
+
+__all__ = [
+    "EXACT_INTEGERS",
+    "FLOATS",
+    "Array",
+    "DType",
+    "Namespace",
+    "as_arrays",
+    "dtype_name",
+    "floating",
+    "inspectable",
+    "integer_argument",
+    "is_floating",
+    "is_integral",
+    "namespace",
+    "quiet",
+    "require_all",
+    "require_finite",
+    "require_not_empty",
+    "require_real",
+    "scalar",
+    "working",
+]
+
+# The array API has no static types; these names say what is meant.
+Array: TypeAlias = Any
+DType: TypeAlias = Any
+Namespace: TypeAlias = Any
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_REAL_RULE = "have dtype float16, bfloat16, float32 or float64, an integer dtype or bool"
+
+_NUMPY: Namespace = array_api_compat.array_namespace(np.empty(0))
+
+# Every integer up to this one is exact in the dtype that computes (see `working`).
+EXACT_INTEGERS = {"float16": 2**24, "bfloat16": 2**24, "float32": 2**24, "float64": 2**53}
+
+
+def namespace(*arrays: Array) -> Namespace:
+    """The array namespace that all arrays share.
+
+    Raises
+    ------
+    DomainError
+        If an argument is no array, or if they come from two libraries.
+    """
+    try:
+        return array_api_compat.array_namespace(*arrays)
+    except TypeError as error:
+        kinds = tuple(type(a).__module__.partition(".")[0] for a in arrays)
+        raise DomainError("arrays", kinds, "be arrays of one array library") from error
+
+
+def as_arrays(**arguments: Any) -> tuple[Namespace, list[Array]]:
+    """The arguments as arrays of one namespace; sequences and numbers become arrays of it.
+
+    Sequences and Python numbers follow the arrays beside them (library and device), or become
+    NumPy arrays if there are none.
+
+    Raises
+    ------
+    DomainError
+        If an argument cannot be an array of numbers, is masked, or if two arguments come from
+        different libraries or lie on different torch devices.
+    """
+    given = {k: v for k, v in arguments.items() if array_api_compat.is_array_api_obj(v)}
+    xp = _NUMPY
+    if given:
+        first, *rest = given
+        xp = array_api_compat.array_namespace(given[first])
+        for other in rest:
+            if array_api_compat.array_namespace(given[other]) is not xp:
+                kind = type(given[other]).__module__.partition(".")[0]
+                raise DomainError(other, kind, f"come from the same array library as {first}")
+    device = None
+    if array_api_compat.is_torch_namespace(xp):
+        first = next(iter(given))
+        device = given[first].device
+        for other, array in given.items():
+            if array.device != device:
+                raise DomainError(other, array.device, f"lie on the device of {first} ({device})")
+    converted = []
+    for argument, value in arguments.items():
+        if isinstance(value, np.ma.MaskedArray):
+            raise DomainError(argument, type(value), "be a plain array: a mask has no meaning here")
+        if argument in given and not isinstance(value, (np.ndarray, np.generic)):
+            converted.append(value)
+            continue
+        try:
+            array = xp.asarray(value) if device is None else xp.asarray(value, device=device)
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise DomainError(argument, value, "be an array of real numbers") from error
+        converted.append(array)
+    for argument, array in zip(arguments, converted, strict=True):
+        require_real(argument, array)
+    return xp, converted
+
+
+def dtype_name(array: Array) -> str:
+    """Name of the dtype in every library, for example ``"float32"``."""
+    dtype = array.dtype
+    name = getattr(dtype, "name", None)
+    return name if isinstance(name, str) else str(dtype).rpartition(".")[2]
+
+
+def is_floating(array: Array) -> bool:
+    """Whether the dtype is one of the four real floating dtypes supported here."""
+    return dtype_name(array) in FLOATS
+
+
+def is_integral(array: Array) -> bool:
+    """Whether the dtype is a signed or unsigned integer (bool is not)."""
+    return dtype_name(array) in _INTEGERS
+
+
+def require_real(argument: str, array: Array) -> None:
+    """Raise unless the dtype is floating, integral or bool."""
+    name = dtype_name(array)
+    if name not in FLOATS and name not in _INTEGERS and name != "bool":
+        raise DomainError(argument, name, _REAL_RULE)
+
+
+def floating(xp: Namespace, array: Array, like: Array | None = None) -> Array:
+    """The array itself if floating; integers and bools in the dtype of `like`, or the default."""
+    if is_floating(array):
+        return array
+    dtype = like.dtype if like is not None and is_floating(like) else xp.asarray(0.5).dtype
+    with quiet(xp):  # a large integer is infinite in float16, which the caller refuses
+        return xp.astype(array, dtype)
+
+
+def working(xp: Namespace, array: Array) -> Array:
+    """The array in the dtype that computes: float32 for float16 and bfloat16, else its own."""
+    if dtype_name(array) in ("float16", "bfloat16"):
+        return xp.astype(array, xp.float32)
+    return array
+
+
+def inspectable(*arrays: Array) -> bool:
+    """Whether values may be looked at now: not under jit, vmap or torch.compile.
+
+    A transformation that only differentiates keeps values visible. On an accelerator looking
+    waits for the device.
+    """
+    torch = sys.modules.get("torch")
+    for array in arrays:
+        if torch is not None and isinstance(array, torch.Tensor) and torch.compiler.is_compiling():
+            return False
+        xp = array_api_compat.array_namespace(array)
+        probe = xp.reshape(array, (-1,))[:1]
+        try:
+            bool(xp.all(probe == probe))
+        except (TypeError, RuntimeError):  # the tracer errors of jax and of torch.func
+            return False
+    return True
+
+
+def scalar(array: Array) -> float | int | bool:
+    """A 0-d array as a Python number, without torch's warning about gradients."""
+    if hasattr(array, "detach"):
+        array = array.detach()
+    return array.item() if hasattr(array, "item") else _python_number(array)
+
+
+def _python_number(array: Array) -> float | int | bool:
+    if dtype_name(array) == "bool":
+        return bool(array)
+    return int(array) if is_integral(array) else float(array)
+
+
+def quiet(xp: Namespace) -> AbstractContextManager[Any]:
+    """Silence floating-point warnings of NumPy: results are checked instead.
+
+    Nothing under torch, whose compiler cannot trace ``np.errstate``.
+    """
+    return nullcontext() if array_api_compat.is_torch_namespace(xp) else np.errstate(all="ignore")
+
+
+def require_all(xp: Namespace, argument: str, array: Array, good: Array, rule: str) -> None:
+    """Raise with the first offending element unless `good` (same shape) is true everywhere."""
+    if bool(xp.all(good)):
+        return
+    bad = xp.reshape(xp.astype(~good, xp.int32), (-1,))
+    position = int(xp.argmax(bad))
+    value = scalar(xp.reshape(array, (-1,))[position])
+    index = tuple(int(i) for i in np.unravel_index(position, tuple(array.shape) or (1,)))
+    where = f" at index {index if len(index) > 1 else index[0]}" if array.ndim else ""
+    raise DomainError(argument, value, f"{rule} (broken{where})")
+
+
+def require_finite(xp: Namespace, argument: str, array: Array) -> None:
+    """Raise if a value that may be inspected is NaN or infinite."""
+    if is_floating(array) and inspectable(array):
+        require_all(xp, argument, array, xp.isfinite(array), "be finite")
+
+
+def require_not_empty(argument: str, array: Array) -> None:
+    """Raise if some axis has length 0."""
+    if 0 in tuple(array.shape):
+        raise DomainError(argument, tuple(array.shape), "not be empty")
+
+
+def integer_argument(argument: str, value: object, allowed: Sequence[int] | None = None) -> int:
+    """A plain integer argument, optionally one of a few.
+
+    Raises
+    ------
+    DomainError
+        If it is a bool or no integer, or is none of `allowed`.
+    """
+    rule = "be an integer" if allowed is None else f"be one of {tuple(allowed)}"
+    if isinstance(value, bool):
+        raise DomainError(argument, value, rule)
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except Exception as error:  # a traced or multi-element array raises its library's own kind
+        raise DomainError(argument, value, rule) from error
+    if allowed is not None and number not in allowed:
+        raise DomainError(argument, value, rule)
+    return number

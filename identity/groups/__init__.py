@@ -1,0 +1,39 @@
+"""One sampled group, exactly: standard deviation, advantages, and the update they make.
+
+One prompt has G ≥ 2 rollouts with rewards R_i and scores s_i = ∇ log π(y_i); μ and σ are the
+mean and the population standard deviation of its rewards, k the number correct.
+
+Conventions that every function here keeps:
+
+* **Arrays.** NumPy, torch, JAX or any other array-API library; the result stays in that library,
+  on the same device, in the same dtype. Integer and bool rewards take the library's default
+  floating dtype (or that of the scores beside them). float16 and bfloat16 compute in float32 and
+  are rounded once at the end. Sequences become NumPy arrays.
+* **Groups.** The last axis of ``rewards`` is the group; leading axes are a batch of groups. Or
+  give flat rewards of shape (N,) with ``groups``, N integer ids: groups may then differ in size
+  and lie in any order, and results have one entry for each rollout.
+* **Unanimous groups** (all rewards equal) give exactly 0, in value and in every derivative.
+* **Checks.** Where values can be seen, each rule listed under *Preconditions (checked)* raises
+  `identity.errors.DomainError`. Under ``jit``, ``vmap`` and ``torch.compile`` only shapes and
+  dtypes are checked. A check on an accelerator waits for it.
+* **Bounds** are in ulp of the computing dtype, for results in its normal range; below it, add
+  the smallest float (the smallest normal one where subnormals are flushed to 0, as XLA does).
+  For float16 and bfloat16 add ½ ulp of that dtype. Derivatives may overflow where the true ones
+  do.
+"""
+
+from identity.groups.advantages import dr_grpo_advantages, grpo_advantages, rloo_advantages
+from identity.groups.spread import binary_std, dapo_keep, group_std
+from identity.groups.updates import group_update, regression_slope, score_contrast
+
+__all__ = [
+    "binary_std",
+    "dapo_keep",
+    "dr_grpo_advantages",
+    "group_std",
+    "group_update",
+    "grpo_advantages",
+    "regression_slope",
+    "rloo_advantages",
+    "score_contrast",
+]

@@ -1,0 +1,223 @@
+"""The step that a group takes, and the two directions in which theorems express it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from identity._arrays import (
+    Array,
+    Namespace,
+    as_arrays,
+    floating,
+    inspectable,
+    quiet,
+    require_all,
+    require_finite,
+    require_not_empty,
+    working,
+)
+from identity.errors import DomainError
+from identity.groups._arithmetic import (
+    Dense,
+    Deviations,
+    deviations,
+    finish,
+    power_of_two,
+    require_groups,
+)
+from identity.proven import proven
+
+__all__ = ["group_update", "regression_slope", "score_contrast"]
+
+
+@proven("groups.identity", "groups.real-rewards", "groups.all-pairs")
+def group_update(advantages: Array, scores: Array) -> Array:
+    """The step g = (1/G) Σ A_i s_i of each group.
+
+    Parameters
+    ----------
+    advantages : array, shape (..., G)
+        Advantages A_i.
+    scores : array, shape (..., G, D)
+        Scores s_i = ∇ log π(y_i), of any dimension D ≥ 1.
+
+    Returns
+    -------
+    array, shape (..., D)
+        g, in the common dtype of both arguments.
+
+    Raises
+    ------
+    DomainError
+        If a checked precondition fails, or the dtype cannot hold the result.
+
+    Notes
+    -----
+    *Preconditions (checked)*: G ≥ 2; nothing empty; shapes match in all axes but the last of
+    scores; values finite. *(assumed under jit)*: finite values.
+
+    *Postcondition*: within (G + 3) ulp of (1/G) Σ |A_i s_i|, a bound relative to the terms, not
+    to their sum, which may cancel. Zero advantages give exactly 0.
+
+    References
+    ----------
+    arXiv 2607.00152, Theorem 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from identity.groups import group_update, grpo_advantages
+    >>> scores = np.array([[1.0, 0.0], [0.0, 2.0]])
+    >>> group_update(grpo_advantages(np.array([1.0, 0.0])), scores)
+    array([ 0.5, -1. ])
+    """
+    xp, weights, vectors = _weights_and_scores("advantages", advantages, scores)
+    update = _mean_product(xp, working(xp, weights), working(xp, vectors))
+    return finish(xp, update, vectors.dtype, "scores")
+
+
+@proven("groups.identity", "groups.all-pairs")
+def score_contrast(rewards: Array, scores: Array) -> Array:
+    """Δs, the mean score of the correct rollouts minus that of the incorrect ones.
+
+    Parameters
+    ----------
+    rewards : array, shape (..., G)
+        Binary rewards, each 0 or 1; floating, integer or bool.
+    scores : array, shape (..., G, D)
+        Scores s_i = ∇ log π(y_i), of any dimension D ≥ 1.
+
+    Returns
+    -------
+    array, shape (..., D)
+        Δs, in the common dtype of both arguments; 0 for a unanimous group by convention.
+
+    Raises
+    ------
+    DomainError
+        If a checked precondition fails, or the dtype cannot hold the result.
+
+    Notes
+    -----
+    *Preconditions (checked)*: as `group_update`, and every reward is 0 or 1. *(assumed under
+    jit)*: that and finite scores.
+
+    *Postcondition*: within (G + 3) ulp of the sum of the two means of |s_i|. Exactly 0 for a
+    unanimous group. ``group_std(R) * score_contrast(R, s)`` is the GRPO step.
+
+    References
+    ----------
+    arXiv 2607.00152, Theorem 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from identity.groups import score_contrast
+    >>> score_contrast([1, 0, 1], np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]))
+    array([ 2., -2.])
+    """
+    xp, array, vectors = _weights_and_scores("rewards", rewards, scores)
+    if inspectable(array):
+        require_all(xp, "rewards", array, (array == 0.0) | (array == 1.0), "be 0 or 1")
+    correct = working(xp, xp.astype(array == 1.0, vectors.dtype))
+    vectors_ = working(xp, vectors)
+    size = float(array.shape[-1])
+    hits = xp.sum(correct, axis=-1, keepdims=True)
+    silent = (hits == 0.0) | (hits == size)
+    hits = xp.where(silent, xp.ones_like(hits), hits)
+    share = xp.where(silent, xp.ones_like(hits), size - hits)
+    # G/k on the correct, −G/(G−k) on the others: Δs is their mean product with the scores.
+    weights = xp.where(correct == 1.0, size / hits, -size / share)
+    contrast = _mean_product(xp, weights, vectors_)
+    return finish(xp, xp.where(silent, xp.zeros_like(contrast), contrast), vectors.dtype, "scores")
+
+
+@proven("groups.real-rewards")
+def regression_slope(rewards: Array, scores: Array) -> Array:
+    """β̂, the least-squares slope of the scores on the reward: Σ(R_i−μ)s_i / Σ(R_i−μ)².
+
+    Parameters
+    ----------
+    rewards : array, shape (..., G)
+        Real rewards; floating, integer or bool.
+    scores : array, shape (..., G, D)
+        Scores s_i = ∇ log π(y_i), of any dimension D ≥ 1.
+
+    Returns
+    -------
+    array, shape (..., D)
+        β̂, in the common dtype of both arguments, per unit of reward; 0 for a unanimous group by
+        convention. For binary rewards it is Δs.
+
+    Raises
+    ------
+    DomainError
+        If a checked precondition fails, or the dtype cannot hold the result.
+
+    Notes
+    -----
+    *Preconditions (checked)* and *(assumed under jit)*: as `group_update`.
+
+    *Postcondition*: within 4G + 14 ulp of max_i |R_i−μ| Σ|s_i| / Σ(R_i−μ)². Exactly 0 for a
+    unanimous group. ``group_std(R) * regression_slope(R, s)`` is the GRPO step.
+
+    References
+    ----------
+    The identity for real rewards, which arXiv 2607.00152 lists as open.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from identity.groups import regression_slope
+    >>> regression_slope(np.array([0.0, 1.0, 2.0]), np.array([[1.0], [3.0], [5.0]]))
+    array([2.])
+    """
+    xp, array, vectors = _weights_and_scores("rewards", rewards, scores)
+    parts = deviations(xp, Dense(array.shape[-1]), working(xp, array))
+    slope = _slope(xp, parts, working(xp, vectors))
+    return finish(xp, slope, vectors.dtype, "scores")
+
+
+def _weights_and_scores(argument: str, weights: Any, scores: Any) -> tuple[Namespace, Array, Array]:
+    """Checked weights (..., G) and scores (..., G, D), both in the result's dtype."""
+    named: dict[str, Any] = {argument: weights, "scores": scores}
+    xp, (weights, scores) = as_arrays(**named)
+    require_groups(argument, weights)
+    shape = tuple(weights.shape)
+    if not scores.shape or tuple(scores.shape)[:-1] != shape:
+        rule = f"have shape {argument}.shape + (D,), here {(*shape, 'D')}"
+        raise DomainError("scores", tuple(scores.shape), rule)
+    require_not_empty("scores", scores)
+    scores = floating(xp, scores, like=weights)
+    weights = floating(xp, weights, like=scores)
+    require_finite(xp, argument, weights)
+    require_finite(xp, "scores", scores)
+    dtype = xp.result_type(weights, scores)
+    return xp, xp.astype(weights, dtype), xp.astype(scores, dtype)
+
+
+def _mean_product(xp: Namespace, weights: Array, scores: Array) -> Array:
+    """(1/G) Σ_i w_i s_i over the last axis of weights, in the dtype that computes."""
+    with quiet(xp):
+        weights = weights[..., None]
+        peak = xp.max(xp.abs(weights * scores), axis=-2, keepdims=True)
+        factor = power_of_two(xp, peak, "products")
+        total = xp.sum((weights * factor) * (scores * factor), axis=-2) / float(scores.shape[-2])
+        return _times_square(total, power_of_two(xp, peak, "products", power=-1.0)[..., 0, :])
+
+
+def _slope(xp: Namespace, parts: Deviations, scores: Array) -> Array:
+    with quiet(xp):
+        peak = xp.max(xp.abs(scores), axis=-2, keepdims=True)
+        back = power_of_two(xp, peak, "scores", power=-0.5)
+        scores = scores * power_of_two(xp, peak, "scores")
+        squares = xp.where(parts.unanimous, xp.ones_like(parts.squares), parts.squares)
+        total = xp.sum(parts.scaled[..., None] * scores, axis=-2) / squares
+        share = parts.layout.count / parts.layout.width
+        slope = _times_square(total * share, xp.sqrt(parts.scale) * back[..., 0, :])
+        return xp.where(parts.unanimous, xp.zeros_like(slope), slope)
+
+
+def _times_square(values: Array, root: Array) -> Array:
+    """``values·root²``, overflowing only if the result does: root² itself may leave the range."""
+    return values * root * root

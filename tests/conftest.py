@@ -1,0 +1,78 @@
+"""Fixtures and settings shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+# Before torch is imported: its bfloat16 kernels pick AMX instructions that some machines
+# advertise but do not run.
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
+# Before jax is imported: float64 is on everywhere, and the device need not be preallocated.
+os.environ.setdefault("JAX_ENABLE_X64", "1")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests import backends
+
+_COMMON = {
+    "deadline": None,  # the first call of a compiled backend takes a second
+    "print_blob": True,  # a failure prints a line that replays it
+    "suppress_health_check": [HealthCheck.too_slow],
+}
+settings.register_profile("dev", max_examples=50, **_COMMON)
+settings.register_profile("ci", max_examples=200, derandomize=True, **_COMMON)
+settings.register_profile("deep", max_examples=10_000, **_COMMON)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") == "true" else "dev")
+)
+
+
+@pytest.fixture(scope="session", params=backends.NAMES)
+def xp(request: pytest.FixtureRequest) -> backends.Backend:
+    """Every backend in turn; one that cannot run here is skipped and counted."""
+    return backends.load_or_skip(request.param)
+
+
+_SKIPS = pytest.StashKey[Counter[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_SKIPS] = Counter()
+
+
+class _CountSkips:
+    """Counts skipped backends, also those that pytest-xdist's workers report."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and isinstance(report.longrepr, tuple):
+            self.config.stash[_SKIPS][report.longrepr[2]] += 1
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.pluginmanager.register(_CountSkips(session.config), "count-skipped-backends")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    counts = backends.missing(session.config.stash[_SKIPS])
+    if exitstatus == 0 and os.environ.get("CI") == "true" and backends.required_missing(counts):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    counts = backends.missing(terminalreporter.config.stash[_SKIPS])
+    if not counts:
+        return
+    listed = ", ".join(f"{name} ({number} tests)" for name, number in sorted(counts.items()))
+    terminalreporter.section("backends skipped")
+    terminalreporter.line(listed)
+    required = backends.required_missing(counts)
+    if required:
+        consequence = "CI fails" if os.environ.get("CI") == "true" else "CI would fail"
+        terminalreporter.line(f"{consequence}: {', '.join(required)} must run there")

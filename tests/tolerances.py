@@ -1,0 +1,136 @@
+"""Every numeric tolerance of the tests, each with its reason. atol is 0 throughout.
+
+Bounds are in ulp of the dtype that computes (float32 for float16 and bfloat16), relative to the
+value named in the reason. u is half an ulp at the lower end of a binade, so that a relative
+error of n·u is at most n ulp. They are worst cases; what was measured stands beside them where
+it says more.
+"""
+
+from __future__ import annotations
+
+# Digits of the mpmath oracles: 34 more than float64 has.
+ORACLE_DIGITS = 50
+
+# --- groups: one value from 0/1 rewards --------------------------------------------------------
+# All sums are exact integers over a power of two. √: ½ and half of the division before it;
+# XLA divides by a constant through its reciprocal, 1½ for each of two divisions.
+BINARY_STD_ULP = 3.0
+BINARY_GRPO_ULP = 3.0
+# 1 + eps/std adds two divisions, a product, a sum and a division.
+BINARY_GRPO_EPS_ULP = 7.0
+# One exact numerator and one division whose divisor is (G − ddof)/P, exact.
+BINARY_CENTRED_ULP = 2.0
+# Largest group whose Σ(G d − Σd)² < G³/4 is an exact integer in the dtype.
+BINARY_EXACT_GROUP = {"float16": 256, "bfloat16": 256, "float32": 256, "float64": 2**17}
+
+
+def std_ulp(group_size: int) -> float:
+    """Real rewards. The error of the mean is a common shift, orthogonal to the deviations; what
+    is left is √G·u from the rounded offsets, (G+1)/2·u from the sum of squares, 3 for √ and /."""
+    return group_size + 4.0
+
+
+def grpo_ulp(group_size: int) -> float:
+    """Real rewards, relative to the largest |A| of the group: (2G+5)u from the deviation (the sum
+    of G offsets of at most twice the largest deviation), G+4 from the standard deviation."""
+    return 3.0 * group_size + 12.0
+
+
+def centred_ulp(group_size: int) -> float:
+    """Real rewards, relative to the largest |A| of the group: the deviation's part of `grpo_ulp`
+    and one division."""
+    return 2.0 * group_size + 6.0
+
+
+def mean_product_ulp(group_size: int) -> float:
+    """Relative to (1/G)Σ|w_i s_i|: each product 1, the sum G − 1, weight and divisions 3."""
+    return group_size + 3.0
+
+
+def slope_ulp(group_size: int) -> float:
+    """Relative to max|R_i − μ| Σ|s_i| / Σ(R_i − μ)²: deviations as in `centred_ulp`, their
+    squares (twice the relative error of the standard deviation), the sum of products."""
+    return 4.0 * group_size + 14.0
+
+
+# Rounding a float32 result to float16 or bfloat16.
+HALF_ROUNDING_ULP = 0.5
+
+# --- expectation: relative errors, in eps of the computing dtype ------------------------------
+# Precision of the Arb oracle: p = 1e-300 cancels 1000 bits, power series in pq more.
+ORACLE_BITS = 2400
+# W from its table: ½ for the value in the middle of a piece, 1 for the node sums, the rest for the
+# position in the piece and x = p(1−p). Measured: 4 in float64.
+WEIGHT_EPS = 8.0
+# What the degree of a table's pieces may leave out, of which 8 allows for twice as much.
+INTERPOLATION_EPS = 1.0
+# W times x or √x, or over 1 − p^G − q^G, which is worth 4 by itself.
+MASS_EPS = 12.0
+# Surrogate: running sums of the coefficients add 2√G u at worst. Measured 5 at G = 4096.
+SURROGATE_EPS = 16.0
+SURROGATE_LARGE_EPS = 64.0
+# p^G + q^G: two powers, an exponential, a product, a sum.
+SILENT_EPS = 6.0
+# 1 − p^G − q^G cancels by at most 3/2: log1p, product, expm1, power, difference; its reciprocal.
+KEPT_EPS = 8.0
+CONDITIONAL_EPS = 12.0
+TAIL_MISS_EPS = 16.0
+# t·p + f·q and (1−t)p + (1−f)q, each three roundings more.
+NOISE_EPS = 16.0
+# A handful of elementary operations.
+LAW_EPS = 8.0
+# The issue's promise, which the bounds in eps above beat.
+PROMISED_RELATIVE = 1e-12
+# Derivatives of the piecewise polynomial: the rounding of its node values times 2d²/h = 2048,
+# relative to W on the scale x + 1/G of its changes. Measured: 4e-13.
+DERIVATIVE_RELATIVE = 1e-12
+
+
+def unbiased_eps(group_size: int) -> float:
+    """A product of G factors, each a division and a multiplication (u = eps/2 each), twice."""
+    return 2.0 * group_size
+
+
+def beta_eps(log_rate: float) -> float:
+    """The exponential of a sum of logarithms: each to 2u, the sum in blocks."""
+    return 16.0 + 8.0 * abs(log_rate)
+
+
+# Published figures carry this many digits: half a unit of the last one.
+PER_CENT_HUNDREDTHS = 0.005 / 100
+FOUR_DECIMALS = 0.5e-4
+ONE_DECIMAL = 0.05
+THREE_DECIMALS = 0.5e-3
+
+# A result this close to the largest float, relative, may round to infinity or not: 2 ulp of
+# bfloat16, and more than any bound above at the group sizes tested.
+NEAR_OVERFLOW = 2.0**-7
+
+def derivative_ulp(group_size: int) -> float:
+    """Reverse mode, relative to the largest entry of the Jacobian: each adjoint sum is another sum
+    over the group beside the forward ones, and the centring is applied twice."""
+    return 8.0 * group_size + 24.0
+
+
+def autograd_ulp(group_size: int) -> float:
+    """Gradient of the sampled surrogate of a softmax policy over 4 actions, relative to
+    (1/G)Σ|A_i|: advantages 7, a sum over G rollouts with division by G, then the adjoint of
+    log-softmax: the sum of 4 coordinates times probabilities good to a few ulp."""
+    return 2.0 * group_size + 24.0
+
+
+# Two computed sides of an identity, each within its own bound: their distance is at most twice
+# the larger one.
+IDENTITY_SPREAD = 2.0
+
+
+def mean_relative(group_size: int, rows: int) -> float:
+    """Relative, of a count-weighted mean in `identity.diagnostics`: p̂ = k/n is rounded once, which
+    a G-th power multiplies by G; the elementwise forms promise at most 2 G eps (unbiased rate) or
+    20 eps; weights, two sums of `rows` positive terms and a division add rows + 4. Nothing cancels.
+    """
+    return (3 * group_size + 2 * rows + 32) * 2.0**-52
+
+# Methods whose factors differ by less than this, relative, need not be told apart in float32:
+# Bessel's with eps = 1e-6 and RLOO's at G = 2 are of this kind.
+TELLS_APART = 1e-4
