@@ -8,7 +8,7 @@ from proofs.expectation.notation import G, k, p, paper, pmf, q, std_mean, unit
 from proofs.expectation.shape import fidelity
 from proofs.first_principles import CHECKS
 from proofs.kernel.domain import Domain, Integer, Real
-from proofs.kernel.rules import Ball, BinomialMoments, Cite, Linear, Square, Termwise
+from proofs.kernel.rules import Ball, BinomialMoments, Cite, Instance, Linear, Square, Termwise
 from proofs.kernel.terms import PoissonMean, binomial_mean
 from proofs.kernel.theorem import Chain, Claim, Clause, Mutant, Refutation, Step, Theorem
 
@@ -117,13 +117,14 @@ def second_order() -> Theorem:
             "271.1 (exact 273, first order 263)."
         ),
         assumptions=("The remainder of the expansion is bounded by expectation.attenuation.",),
+        uses=("expectation.attenuation",),
         clauses=(
             Clause("root", domain, Claim(predicted, "=", eps), Chain((
                 Step("clear the root's denominators", "=",
                      4 * eps**2 * (first * (first + exact_root) / (2 * eps) + second)
                      / (first + exact_root) ** 2),
                 Step("(a + √(a²+4εb))² = 2a(a + √(a²+4εb)) + 4εb", "=", eps),
-            ))),
+            )), given=(Instance("expectation.attenuation", "discriminant"),)),
             near("value", value, "271.1", "271.1 at p = 1/20, ε = 1/100"),
             closed("larger", first.xreplace(point) / point[eps], value,
                                      "more than the first-order 263.2 there"),

@@ -205,6 +205,8 @@ def reversed_equalities(start: sp.Expr, steps: tuple[Step, ...]) -> tuple[Step, 
     )
 
 
+eps = sp.Symbol("epsilon")
+discriminant = 1 + 2 * eps * (7 - 16 * p * (1 - p))  # of ε = a/G + b/G², up to a factor
 REMAINDER = sp.Integer(12)  # C in |remainder| ≤ C/(Gp(1−p))³
 
 
@@ -266,6 +268,12 @@ def attenuation() -> Theorem:
                               by=((coefficient(low), Square((root - 1) ** 3)),)),))),)),
                 to_fidelity,
             ))),
+            Clause("discriminant", Domain(unit, Real(eps, 0, 1)), Claim(0, "<", discriminant),
+                   Chain((
+                Step("a positive constant", "<", 1),
+                Step("7 − 16p(1−p) = 3 + 4(1−2p)²", "<=", discriminant,
+                     by=((8 * eps, Square(1 - 2 * p)),)),
+            )), words="a² + 4εb > 0: the second-order law has a real root"),
         ),
         references=(paper("Corollary 1", "next order and remainder ours"),),
         implements=("identity.expectation.fidelity", "identity.expectation.group_size_law"),

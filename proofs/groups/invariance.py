@@ -31,7 +31,8 @@ b, c = sp.symbols("b c")
 
 def advantage(index: sp.Symbol, scale: sp.Expr, shift: sp.Expr) -> sp.Expr:
     """(R'_i − μ')/σ' of the rewards R' = scale·R + shift, from the definition."""
-    mu_ = mean(scale * R[j] + shift, j)
+    inner = sp.Symbol("l")
+    mu_ = mean(scale * R[inner] + shift, inner)
     sigma_ = sp.sqrt(mean((scale * R[j] + shift - mu_) ** 2, j))
     return (scale * R[index] + shift - mu_) / sigma_
 

@@ -21,7 +21,8 @@ def mean(body: sp.Expr, index: sp.Symbol = i) -> sp.Expr:
     return total(body, index) / G
 
 
-mu = mean(R[j], j)
+_l = sp.Symbol("l")  # an index of its own: μ also stands inside sums over j
+mu = mean(R[_l], _l)
 variance = mean((R[j] - mu) ** 2, j)
 sigma = sp.sqrt(variance)  # population standard deviation, ddof 0
 bessel = sp.sqrt(total((R[j] - mu) ** 2, j) / (G - 1))  # sample standard deviation, ddof 1

@@ -26,17 +26,17 @@ from proofs.kernel.rules import Square, Termwise
 from proofs.kernel.theorem import Chain, Claim, Clause, Mutant, Step, Theorem
 
 d = COORDINATE
-e = sp.Symbol("e")
+e, h = sp.symbols("e h")
 
 
 def slope(at: sp.Symbol = d) -> sp.Expr:
     """β̂: least-squares slope of a score coordinate on the reward."""
-    return total((R[i] - mu) * s[i, at]) / total((R[i] - mu) ** 2)
+    return total((R[h] - mu) * s[h, at], h) / total((R[h] - mu) ** 2, h)
 
 
 def real_rewards() -> Theorem:
     g = update((R[i] - mu) / sigma)
-    s_bar = mean(s[i, d])
+    s_bar = mean(s[h, d], h)
     spread = mean((s[i, d] - s_bar) ** 2)
     residual = s[i, d] - s_bar - slope() * (R[i] - mu)
     there = {d: e}

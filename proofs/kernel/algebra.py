@@ -118,6 +118,9 @@ class Algebra:
             if e.args[0].could_extract_minus_sign():
                 return self.one, self._atom(canonical(sp.exp(-e.args[0])), "+")
             return self._atom(canonical(e), "+"), self.one
+        if isinstance(e, sp.beta):
+            positive = all(self.nonnegative(a, strict=True) for a in e.args)
+            return self._atom(canonical(e), "+" if positive else None), self.one
         if isinstance(e, sp.binomial):
             return self._binomial(*e.args)
         if isinstance(e, sp.factorial):
@@ -256,7 +259,9 @@ class Algebra:
         below = self._sign(bottom, strict=True)
         if below == 0:
             raise Undecided(f"cannot show the sign of the denominator of {base}")
-        radicand = top * bottom  # √(n/d) = √(nd) / |d|
+        radicand = self._reduced(top * bottom)  # √(n/d) = √(nd) / |d|
+        if self._sign(radicand, strict=False) <= 0 and radicand != 0:
+            raise Undecided(f"cannot show that {base} is non-negative under a root")
         outside, inside = self._split_root(radicand)
         return outside * inside, bottom * below
 
@@ -404,6 +409,11 @@ class Algebra:
                 rest = sp.Mul(*(a**n for a, n in moving.items() if a != key))
                 value, one = self.fraction(rest.xreplace({var: other}))
                 return value
+        for key in moving:
+            if isinstance(key, sp.Indexed):
+                others = key.indices[1:]
+                if key.indices[0] != var or any(var in x.free_symbols for x in others):
+                    raise Undecided(f"the index of {key} is not the summation index itself")
         if group.binary:
             moving = {a: 1 if _is(a, group.rewards) else n for a, n in moving.items()}
         if not moving:
@@ -575,6 +585,17 @@ def _affine(v: Integer, domain: Domain) -> bool:
     return True
 
 
+def _is_linear(e: sp.Expr) -> bool:
+    if e.is_Rational or e.is_Symbol:
+        return True
+    if e.is_Add:
+        return all(_is_linear(a) for a in e.args)
+    if e.is_Mul:
+        moving = [a for a in e.args if not a.is_Rational]
+        return len(moving) == 1 and _is_linear(moving[0])
+    return False
+
+
 def _solve(symbols: list[sp.Symbol], facts: tuple[sp.Expr, ...]) -> dict[sp.Symbol, sp.Expr] | None:
     """Invert slack_j = facts_j(symbols), an affine map with rational coefficients."""
     m = len(symbols)
@@ -586,7 +607,7 @@ def _solve(symbols: list[sp.Symbol], facts: tuple[sp.Expr, ...]) -> dict[sp.Symb
         return None
     inverse = matrix.inv()
     constants = [sp.expand(f).subs({s: 0 for s in symbols}) for f in facts]
-    slacks = [sp.Symbol(f"_slack{j}") for j in range(m)]
+    slacks = [sp.Dummy("weak") for _ in range(m)]
     return {
         s: sp.Add(
             *(
@@ -604,8 +625,8 @@ def _forms(v: Integer | Real, strict: bool) -> list[Slack]:
     open_high = isinstance(v, Real) and v.open_high
     one = sp.Integer(1)
 
-    def slack(positive: bool) -> sp.Symbol:
-        return sp.Symbol(f"_{'strict' if positive else 'weak'}_{v.symbol}")
+    def slack(positive: bool) -> sp.Dummy:
+        return sp.Dummy("strict" if positive else "weak")
 
     forms: list[Slack] = []
     if v.low is not None and v.high is not None and (open_low or open_high or not strict):
@@ -619,7 +640,7 @@ def _forms(v: Integer | Real, strict: bool) -> list[Slack]:
     if v.high is not None:
         forms.append((v.high - slack(open_high), one))
     if not forms:
-        forms.append((sp.Symbol(f"_free_{v.symbol}"), one))
+        forms.append((sp.Dummy("free"), one))
     return forms
 
 
@@ -687,12 +708,9 @@ class _Slack:
         for key, at in self.names.items():
             if isinstance(key, tuple):
                 kinds[at] = self.algebra.signs.get(key[1], "?")
-            elif str(key).startswith("_strict_"):
-                kinds[at] = "+"
-            elif str(key).startswith(("_weak_", "_slack")):
-                kinds[at] = "0+"
-            else:
-                kinds[at] = "?"
+            else:  # slacks are dummies of ours, named by their kind
+                known = {"strict": "+", "weak": "0+"} if isinstance(key, sp.Dummy) else {}
+                kinds[at] = known.get(key.name, "?")
         if not all(_coefficients_positive((d, kinds), True) for _, d in images.values()):
             return None  # the denominators must be positive for the numerator to decide
         total = self.ctx.gens()[0] * 0

@@ -10,9 +10,9 @@ from typing import Any
 
 import sympy as sp
 
-from proofs.kernel.domain import Domain, Group, Table, as_point
+from proofs.kernel.domain import Domain, as_point
 from proofs.kernel.errors import MalformedTheorem, ProofError, UndefinedValue
-from proofs.kernel.rules import bound_variables, weakest
+from proofs.kernel.rules import weakest
 from proofs.kernel.semantics import compare, difference, evaluate, show
 from proofs.kernel.theorem import (
     Chain,
@@ -24,6 +24,7 @@ from proofs.kernel.theorem import (
     check_proof,
     clause_context,
 )
+from proofs.kernel.wellformed import check_form
 
 __all__ = ["MutantReport", "Report", "check_theorem"]
 
@@ -95,6 +96,7 @@ def check_theorem(
         RecursionError,
         TypeError,
         ValueError,
+        sp.PolynomialError,
     ) as problem:  # ill-formed input must not look like success
         report.problems.append(f"{type(problem).__name__}: {problem}")
     if not report.problems:
@@ -140,38 +142,16 @@ def _check_form(theorem: Theorem) -> None:
 
 
 def _check_symbols(domain: Domain, claim: Claim) -> None:
-    """Every free symbol is declared, and no bound variable shares a declared name."""
-    declared = {v.symbol for v in domain.variables}
-    bases: set[Any] = set()
-    functions = {d.function for d in domain.declarations if isinstance(d, Table)}
-    for d in domain.declarations:
-        if isinstance(d, Group):
-            bases |= {d.rewards, d.scores} | ({d.slope} if d.slope is not None else set())
-    for side in (claim.lhs, claim.rhs):
-        bound = bound_variables(side)
-        if bound & declared:
-            raise MalformedTheorem(f"{bound & declared} is both bound and declared")
-        labels = {b.label for b in bases}
-        free = side.free_symbols - bound - declared - labels
-        loose = {s for s in free if not isinstance(s, sp.Indexed)}
-        if loose:
-            raise MalformedTheorem(f"{sorted(map(str, loose))} is not declared")
-        for term in side.atoms(sp.Indexed):
-            if term.base not in bases:
-                raise MalformedTheorem(f"{term.base} is not declared")
-        for term in side.atoms(sp.core.function.AppliedUndef):
-            if term.func not in functions:
-                raise MalformedTheorem(f"the function {term.func} is not declared")
-        if side.has(sp.nan, sp.zoo, sp.oo, -sp.oo) or side.atoms(sp.Float):
-            raise MalformedTheorem("a statement has no infinities and no floating-point numbers")
+    check_form(domain, claim.lhs)
+    check_form(domain, claim.rhs)
+    if claim.lhs == claim.rhs:
+        raise MalformedTheorem("both sides are the same term")
 
 
 # -- clauses -------------------------------------------------------------------------------------
 
 
 def _check_clause(clause: Clause, ledger: Any, report: Report) -> None:
-    if clause.claim.lhs == clause.claim.rhs:
-        raise MalformedTheorem(f"{clause.name}: both sides are the same term")
     log: list[StepReport] = []
     try:
         ctx, given = clause_context(clause, clause.domain, ledger)
@@ -187,14 +167,23 @@ def _sample(name: str, domain: Domain, claim: Claim) -> int:
     """Evaluate at exact points, 50 digits. A false value is a bug of the kernel: report it."""
     wanted = SAMPLES if domain.variables else 1
     count = 0
+    seen: set[str] = set()
     for point in domain.points(name, wanted):
+        seen.add(_show_point(point))
         truth = compare(claim.lhs, claim.relation, claim.rhs, point)
         if truth is False or (truth is None and claim.relation == "<"):
             raise ProofError(f"{name}: false at {_show_point(point)}")
         count += 1
     if count < wanted:
         raise MalformedTheorem(f"{name}: only {count} points found in the domain (vacuous?)")
+    if domain.variables and len(seen) < 2 and not _single(domain):
+        raise MalformedTheorem(f"{name}: all samples are the same point")
     return count
+
+
+def _single(domain: Domain) -> bool:
+    """Every variable is fixed by its bounds."""
+    return all(domain.constant(v.symbol) is not None for v in domain.variables)
 
 
 def _show_point(point: dict[Any, Any]) -> str:
@@ -244,9 +233,11 @@ def _check_mutants(theorem: Theorem, ledger: Any, report: Report) -> None:
         claim, domain = mutated(m, original)
         if claim == original.claim and domain == original.domain:
             raise MalformedTheorem(f"mutant {m.name!r} changes nothing")
+        _check_symbols(domain, claim)
         # A refuted claim's own witness is the first point tried for its mutants.
         points = [as_point(original.witness)] if hasattr(original, "witness") else []
-        witness = _falsify(domain, claim, m.name, points)
+        # Losing its meaning refutes a mutant only if it drops an assumption of the original.
+        witness = _falsify(domain, claim, m.name, points, domain != original.domain)
         report.mutants.append(MutantReport(m.name, witness is not None, witness or ""))
         if witness is None:
             raise ProofError(f"mutant {m.name!r} was not refuted")
@@ -264,7 +255,9 @@ def mutated(m: Mutant, original: Any) -> tuple[Claim, Domain]:
     return claim, original.domain if m.domain is None else m.domain
 
 
-def _falsify(domain: Domain, claim: Claim, seed: str, first: list[Any]) -> str | None:
+def _falsify(
+    domain: Domain, claim: Claim, seed: str, first: list[Any], undefined_counts: bool
+) -> str | None:
     """An exact point of the domain where the claim is false or has no value."""
     if domain.group is not None:
         first = [{**p, "group": domain.group} for p in first]
@@ -275,7 +268,8 @@ def _falsify(domain: Domain, claim: Claim, seed: str, first: list[Any]) -> str |
                 left, right = (show(evaluate(s, point)) for s in (claim.lhs, claim.rhs))
                 return f"{_show_point(point)}: left side {left}, right side {right}"
         except UndefinedValue as problem:
-            return f"{_show_point(point)}: undefined ({problem})"
+            if undefined_counts:
+                return f"{_show_point(point)}: undefined ({problem})"
     return None
 
 

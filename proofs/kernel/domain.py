@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -189,19 +189,45 @@ def as_point(pairs: Any) -> Point:
     def convert(value: Any) -> Any:
         if isinstance(value, list | tuple):
             return [convert(v) for v in value]
-        return value if callable(value) else exact(value)
+        if isinstance(value, dict):  # an arbitrary function, as a table
+            return {int(n): exact(v) for n, v in value.items()}.__getitem__
+        return exact(value)
 
     return {key: convert(value) for key, value in pairs}
+
+
+def _check_names(declarations: Any, taken: set[Any] = frozenset()) -> None:  # type: ignore[assignment]
+    """Names are plain symbols without assumptions, used once, none with a leading underscore."""
+    names = {s.name for s in taken}
+    for d in declarations:
+        if isinstance(d, Integer | Real):
+            symbols = [d.symbol]
+            if isinstance(d, Real) and d.samples and len(set(d.samples)) < 6:
+                raise MalformedTheorem(f"{d.symbol}: fewer than six sample points")
+        elif isinstance(d, Group):
+            bases = [d.rewards, d.scores] + ([] if d.slope is None else [d.slope])
+            symbols = [base.label for base in bases]
+        else:
+            if type(d.function) is not sp.core.function.UndefinedFunction:
+                raise MalformedTheorem(f"{d.function} is not an arbitrary function")
+            symbols = [sp.Symbol(d.function.__name__)]
+        for s in symbols:
+            if type(s) is not sp.Symbol or s != sp.Symbol(s.name):
+                raise MalformedTheorem(f"{s} carries assumptions; types belong to the domain")
+            if s.name.startswith("_"):
+                raise MalformedTheorem(f"{s}: names with a leading underscore are the kernel's")
+            if s.name in names:
+                raise MalformedTheorem(f"the name {s} is declared twice")
+            names.add(s.name)
 
 
 @dataclass(frozen=True)
 class Domain:
     declarations: tuple[Declaration, ...] = ()
-    minimum: int = field(default=50, compare=False)
 
     def __init__(self, *declarations: Declaration) -> None:
         object.__setattr__(self, "declarations", declarations)
-        object.__setattr__(self, "minimum", 50)
+        _check_names(declarations)
         seen: set[Any] = set()
         for d in declarations:
             if isinstance(d, Integer | Real):
@@ -224,9 +250,17 @@ class Domain:
                 if d.correct is not None and not isinstance(bounds[d.correct], Integer):
                     raise MalformedTheorem("the number correct must be an integer variable")
 
+    @classmethod
+    def internal(cls, *declarations: Declaration) -> Domain:
+        """For the kernel's own helper variables, whose names start with an underscore."""
+        domain = cls.__new__(cls)
+        object.__setattr__(domain, "declarations", declarations)
+        return domain
+
     # -- structure ---------------------------------------------------------------------------
     def extended(self, *more: Declaration) -> Domain:
-        return Domain(*self.declarations, *more)
+        _check_names(more, {v.symbol for v in self.variables})
+        return Domain.internal(*self.declarations, *more)
 
     def without(self, symbol: sp.Symbol) -> Domain:
         keep = (d for d in self.declarations if getattr(d, "symbol", None) != symbol)
@@ -275,6 +309,10 @@ class Domain:
             return all(self.is_integer(a) for a in expr.args)
         if expr.is_Pow and expr.exp.is_Integer and expr.exp >= 0:
             return self.is_integer(expr.base)
+        if isinstance(expr, sp.Sum) and self.group is not None and self.group.binary:
+            group, ((var, low, high), *more) = self.group, expr.limits
+            counts = expr.function == group.rewards[var] and not more
+            return bool(counts and low == 1 and high == group.size)
         return False
 
     def latex(self) -> list[str]:
@@ -353,7 +391,7 @@ class Domain:
                 if isinstance(d, Integer):
                     low = evaluate(sp.sympify(d.low), point)
                     first = -int((-exact(low)).floor())
-                    last = first + d.spread
+                    last = first + self._spread(d)
                     if d.high is not None:
                         last = int(exact(evaluate(sp.sympify(d.high), point)).floor())
                     if last < first:
@@ -371,6 +409,12 @@ class Domain:
             except (UndefinedValue, TypeError):
                 return None
         return point
+
+    def _spread(self, d: Integer) -> int:
+        """At least ten values; fewer only where a sample enumerates all reward vectors."""
+        group = self.group
+        enumerated = group is not None and group.success is not None
+        return min(d.spread, 9) if enumerated else max(d.spread, 9)
 
     @staticmethod
     def _draw_real(d: Real, point: Point, rng: random.Random, corner: bool) -> fmpq:

@@ -6,7 +6,7 @@ the checker refuses a justification of any other type, so a topic module cannot 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
@@ -17,6 +17,7 @@ from proofs.kernel.errors import ProofError, Undecided
 from proofs.kernel.facts import FACTS
 from proofs.kernel.semantics import compare, difference
 from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, peel
+from proofs.kernel.wellformed import Terms, as_term
 
 __all__ = [
     "RULES",
@@ -53,48 +54,61 @@ def weakest(*grades: str) -> str:
     return max(grades, key=GRADES.index, default="exact")
 
 
-@dataclass(frozen=True)
 class Fact:
-    """``lhs relation rhs`` holds at every point of the context's domain."""
+    """``lhs relation rhs`` holds at every point of the context's domain. Made by rules only."""
+
+    __slots__ = ("grade", "lhs", "procedure", "relation", "rhs")
 
     lhs: sp.Expr
     relation: str
     rhs: sp.Expr
     procedure: str
-    grade: str = "exact"
-    token: object = field(default=None, repr=False, compare=False)
+    grade: str
 
-    def __post_init__(self) -> None:
-        if self.token is not _TOKEN:
+    def __init__(
+        self, lhs: Any, relation: str, rhs: Any, procedure: str, grade: str, token: object
+    ) -> None:
+        if token is not _TOKEN:
             raise ProofError("facts are admitted by the kernel's rules only")
-        if self.relation not in ("=", "<=", "<"):
-            raise ProofError(f"unknown relation {self.relation}")
+        if relation not in ("=", "<=", "<"):
+            raise ProofError(f"unknown relation {relation}")
+        values = (lhs, relation, rhs, procedure, grade)
+        names = ("lhs", "relation", "rhs", "procedure", "grade")
+        for name, value in zip(names, values, strict=True):
+            object.__setattr__(self, name, value)
 
+    def __setattr__(self, name: str, value: object) -> None:
+        raise ProofError("a fact does not change")
 
-def _admit(lhs: Any, relation: str, rhs: Any, procedure: str, grade: str = "exact") -> Fact:
-    return Fact(sp.sympify(lhs), relation, sp.sympify(rhs), procedure, grade, _TOKEN)
+    def __repr__(self) -> str:
+        return f"Fact({self.lhs} {self.relation} {self.rhs}, {self.procedure}, {self.grade})"
 
 
 class Context:
-    """Where a step is checked: the domain, theorems already proved, induction hypotheses."""
+    """Where a step is checked: the domain, theorems already proved, the induction hypothesis."""
 
     def __init__(
         self,
         domain: Domain,
         ledger: Any = None,
-        hypotheses: tuple[Fact, ...] = (),
+        hypothesis: Any = None,
         given: tuple[Fact, ...] = (),
     ) -> None:
         self.domain = domain
         self.ledger = ledger if ledger is not None else {}
-        self.hypotheses = hypotheses
+        self.hypothesis = hypothesis  # the statement at n, inside an induction step
         self.given = given
         self.algebra = Algebra(domain)
         for fact in given:
             self.algebra.learn_positive(fact.rhs)
+        self.terms = Terms(self.algebra, tuple(fact.rhs for fact in given))
 
     def inside(self, *more: Any) -> Context:
-        return Context(self.domain.extended(*more), self.ledger, self.hypotheses, self.given)
+        return Context(self.domain.extended(*more), self.ledger, self.hypothesis, self.given)
+
+    def term(self, value: Any) -> sp.Expr:
+        """A term that is well-formed and defined on the whole domain, or an error."""
+        return self.terms.admit(value)
 
     def zero(self, expr: sp.Expr) -> bool:
         return self.algebra.is_zero(expr)
@@ -105,6 +119,18 @@ class Context:
 
     def nonnegative(self, expr: sp.Expr) -> bool:
         return self.algebra.nonnegative(expr)
+
+    def admit(
+        self, lhs: Any, relation: str, rhs: Any, procedure: str, grade: str = "exact"
+    ) -> Fact:
+        """Both sides must be defined: then SymPy's cancelling cannot have changed anything."""
+        return Fact(self.term(lhs), relation, self.term(rhs), procedure, grade, _TOKEN)
+
+    def sum(self, total: Any) -> tuple[sp.Symbol, sp.Expr, sp.Expr]:
+        """Index and limits of a defined sum (its limits are then integers, in order)."""
+        var, low, high = limits(total)
+        self.term(total)
+        return var, low, high
 
 
 def limits(total: sp.Expr) -> tuple[sp.Symbol, sp.Expr, sp.Expr]:
@@ -122,11 +148,11 @@ class Shift:
     by: Any
 
     def prove(self, ctx: Context) -> Fact:
-        var, low, high = limits(self.total)
-        by = sp.sympify(self.by)
+        var, low, high = ctx.sum(self.total)
+        by = ctx.term(self.by)
         ctx.require(ctx.domain.is_integer(by), f"the shift {by} is not an integer")
         body = self.total.function.subs(var, var + by)
-        return _admit(self.total, "=", sp.Sum(body, (var, low - by, high - by)), "index shift")
+        return ctx.admit(self.total, "=", sp.Sum(body, (var, low - by, high - by)), "index shift")
 
 
 @dataclass(frozen=True)
@@ -136,9 +162,9 @@ class Reverse:
     total: sp.Sum
 
     def prove(self, ctx: Context) -> Fact:
-        var, low, high = limits(self.total)
+        var, low, high = ctx.sum(self.total)
         body = self.total.function.subs(var, low + high - var)
-        return _admit(self.total, "=", sp.Sum(body, (var, low, high)), "reversal")
+        return ctx.admit(self.total, "=", sp.Sum(body, (var, low, high)), "reversal")
 
 
 @dataclass(frozen=True)
@@ -150,7 +176,7 @@ class Split:
     last: int = 0
 
     def prove(self, ctx: Context) -> Fact:
-        var, low, high = limits(self.total)
+        var, low, high = ctx.sum(self.total)
         count = high - low + 1
         ctx.require(self.first >= 0 and self.last >= 0, "a negative number of terms")
         ctx.require(
@@ -161,7 +187,7 @@ class Split:
         ends = [f.subs(var, low + j) for j in range(self.first)]
         ends += [f.subs(var, high - j) for j in range(self.last)]
         rest = sp.Sum(f, (var, low + self.first, high - self.last))
-        return _admit(self.total, "=", sp.Add(rest, *ends), "splitting off terms")
+        return ctx.admit(self.total, "=", sp.Add(rest, *ends), "splitting off terms")
 
 
 @dataclass(frozen=True)
@@ -172,13 +198,13 @@ class Cut:
     at: Any
 
     def prove(self, ctx: Context) -> Fact:
-        var, low, high = limits(self.total)
-        m, f = sp.sympify(self.at), self.total.function
+        var, low, high = ctx.sum(self.total)
+        m, f = ctx.term(self.at), self.total.function
         ctx.require(ctx.domain.is_integer(m), f"{m} is not an integer")
         for gap in (m - low + 1, high - m):
             ctx.require(ctx.nonnegative(gap), f"cannot show {gap} >= 0")
         parts = sp.Sum(f, (var, low, m)) + sp.Sum(f, (var, m + 1, high))
-        return _admit(self.total, "=", parts, "cutting the range")
+        return ctx.admit(self.total, "=", parts, "cutting the range")
 
 
 @dataclass(frozen=True)
@@ -189,14 +215,16 @@ class Telescope:
     v: Any  # a term in the summation variable
 
     def prove(self, ctx: Context) -> Fact:
-        var, low, high = limits(self.total)
-        v = sp.sympify(self.v)
+        var, low, high = ctx.sum(self.total)
+        v = as_term(self.v)
         inside = ctx.inside(Integer(var, low, high))
+        inside.term(v)
+        inside.term(v.subs(var, var - 1))
         gap = self.total.function - (v.subs(var, var - 1) - v)
         ctx.require(inside.zero(gap), "the summand is not v(k-1) - v(k)")
         ctx.require(ctx.nonnegative(high - low + 1), "cannot show that the range is in order")
         ends = v.subs(var, low - 1) - v.subs(var, high)
-        return _admit(self.total, "=", ends, "telescoping")
+        return ctx.admit(self.total, "=", ends, "telescoping")
 
 
 @dataclass(frozen=True)
@@ -207,14 +235,15 @@ class Linear:
     parts: tuple[tuple[Any, Any], ...]
 
     def prove(self, ctx: Context) -> Fact:
-        var, low, high = limits(self.total)
+        var, low, high = ctx.sum(self.total)
         inside = ctx.inside(Integer(var, low, high))
         body = sp.Add(*(sp.sympify(c) * f for c, f in self.parts))
-        for c, _ in self.parts:
-            ctx.require(var not in sp.sympify(c).free_symbols, f"the factor {c} moves with {var}")
+        for c, f in self.parts:
+            ctx.term(c)  # free of the index, which is not declared here
+            inside.term(f)
         ctx.require(inside.zero(self.total.function - body), "the parts do not add up")
         result = sp.Add(*(c * sp.Sum(f, (var, low, high)) for c, f in self.parts))
-        return _admit(self.total, "=", result, "linearity of the sum")
+        return ctx.admit(self.total, "=", result, "linearity of the sum")
 
 
 @dataclass(frozen=True)
@@ -229,13 +258,15 @@ class Termwise:
     def prove(self, ctx: Context) -> Fact:
         from proofs.kernel.theorem import Step, check_chain
 
-        var, low, high = limits(self.total)
+        var, low, high = ctx.sum(self.total)
         inside = ctx.inside(Integer(var, low, high))
-        body = sp.sympify(self.body)
+        body = inside.term(self.body)
+        if self.relation == "<":
+            ctx.require(ctx.nonnegative(high - low), "a strict comparison needs a term")
         steps = self.steps or (Step("term by term", self.relation, body),)
         grade = check_chain(inside, self.total.function, self.relation, body, steps)
         new = sp.Sum(body, (var, low, high))
-        return _admit(self.total, self.relation, new, "termwise comparison", grade)
+        return ctx.admit(self.total, self.relation, new, "termwise comparison", grade)
 
 
 @dataclass(frozen=True)
@@ -247,13 +278,14 @@ class DropTerms:
     high: Any
 
     def prove(self, ctx: Context) -> Fact:
-        var, low, high = limits(self.total)
+        var, low, high = ctx.sum(self.total)
         inside = ctx.inside(Integer(var, low, high))
         ctx.require(inside.nonnegative(self.total.function), "cannot show that the terms are >= 0")
-        for gap in (self.low - low, high - self.high, self.high - self.low + 1):
-            ctx.require(ctx.nonnegative(sp.sympify(gap)), f"cannot show {gap} >= 0")
-        part = sp.Sum(self.total.function, (var, self.low, self.high))
-        return _admit(part, "<=", self.total, "dropping non-negative terms")
+        first, last = ctx.term(self.low), ctx.term(self.high)
+        for gap in (first - low, high - last, last - first + 1):
+            ctx.require(ctx.nonnegative(gap), f"cannot show {gap} >= 0")
+        part = sp.Sum(self.total.function, (var, first, last))
+        return ctx.admit(part, "<=", self.total, "dropping non-negative terms")
 
 
 @dataclass(frozen=True)
@@ -263,14 +295,14 @@ class Unroll:
     total: sp.Sum
 
     def prove(self, ctx: Context) -> Fact:
-        var, low, high = limits(self.total)
+        var, low, high = ctx.sum(self.total)
         known = {v.symbol: ctx.domain.constant(v.symbol) for v in ctx.domain.variables}
         fixed = {s: value for s, value in known.items() if value is not None}
         low, high = low.subs(fixed), high.subs(fixed)
         if not (low.is_Integer and high.is_Integer and high >= low - 1):
             raise Undecided(f"limits {low}, {high} are not concrete")
         terms = (self.total.function.subs(var, n) for n in range(int(low), int(high) + 1))
-        return _admit(self.total, "=", sp.Add(*terms), "writing out the terms")
+        return ctx.admit(self.total, "=", sp.Add(*terms), "writing out the terms")
 
 
 @dataclass(frozen=True)
@@ -283,12 +315,12 @@ class BinomialTheorem:
     y: Any
 
     def prove(self, ctx: Context) -> Fact:
-        k, n, x, y = self.k, sp.sympify(self.n), sp.sympify(self.x), sp.sympify(self.y)
+        k, n, x, y = self.k, ctx.term(self.n), ctx.term(self.x), ctx.term(self.y)
         ctx.require(ctx.domain.is_integer(n) and ctx.nonnegative(n), f"{n} is not an integer >= 0")
         if any(k in part.free_symbols for part in (n, x, y)):
             raise ProofError(f"{k} is bound")
         total = sp.Sum(sp.binomial(n, k) * x**k * y ** (n - k), (k, 0, n))
-        return _admit(total, "=", (x + y) ** n, "binomial theorem")
+        return ctx.admit(total, "=", (x + y) ** n, "binomial theorem")
 
 
 @dataclass(frozen=True)
@@ -305,12 +337,16 @@ class BinomialMoments:
     h: Any
 
     def prove(self, ctx: Context) -> Fact:
-        k, n, p, h = self.k, sp.sympify(self.n), sp.sympify(self.p), sp.sympify(self.h)
+        k, n, p, h = self.k, ctx.term(self.n), ctx.term(self.p), as_term(self.h)
         ctx.require(ctx.domain.is_integer(n) and ctx.nonnegative(n), f"{n} is not an integer >= 0")
         if any(k in part.free_symbols for part in (n, p)):
             raise ProofError(f"{k} is bound")
         total = sp.Sum(sp.binomial(n, k) * p**k * (1 - p) ** (n - k) * h, (k, 0, n))
-        poly = sp.Poly(h, k)  # raises if h is not a polynomial in k
+        ctx.inside(Integer(k, 0, n)).term(h)
+        try:
+            poly = sp.Poly(h, k)
+        except sp.PolynomialError as problem:
+            raise ProofError(f"{h} is not a polynomial in {k}: {problem}") from None
         if any(k in c.free_symbols for c in poly.all_coeffs()):
             raise ProofError(f"{h} is not a polynomial in {k}")
         coefficients = list(reversed(poly.all_coeffs()))
@@ -320,7 +356,7 @@ class BinomialMoments:
             falling = sp.Mul(*((n - i) for i in range(j)))
             result += remainder * falling * p**j
             coefficients, j = quotient, j + 1
-        return _admit(total, "=", result, "binomial moments")
+        return ctx.admit(total, "=", result, "binomial moments")
 
 
 def _divide(coefficients: list[sp.Expr], root: int) -> tuple[sp.Expr, list[sp.Expr]]:
@@ -331,6 +367,9 @@ def _divide(coefficients: list[sp.Expr], root: int) -> tuple[sp.Expr, list[sp.Ex
         quotient.append(carry)
     remainder = quotient.pop()
     return remainder, list(reversed(quotient))
+
+
+SCORE_MEANS = "expectation.score-means"  # the theorem that gives the two conditional means
 
 
 @dataclass(frozen=True)
@@ -345,15 +384,15 @@ class Tower:
 
     mean: RolloutMean
     k: sp.Symbol
-    score_means: str = "expectation.score-means"  # the theorem that gives the two means
 
     def prove(self, ctx: Context) -> Fact:
         if not isinstance(self.mean, RolloutMean):
             raise ProofError("not a mean over rollouts")
-        means = ctx.ledger.get(self.score_means)
+        ctx.term(self.mean)
+        means = ctx.ledger.get(SCORE_MEANS)
         if means is None or means.verdict != "proved":
-            raise ProofError(f"{self.score_means} is not proved (yet)")
-        return _admit(self.mean, "=", self.value(ctx), "tower property", means.grade)
+            raise ProofError(f"{SCORE_MEANS} is not proved (yet)")
+        return ctx.admit(self.mean, "=", self.value(ctx), "tower property", means.grade)
 
     def value(self, ctx: Context) -> sp.Expr:
         """The sum over k, also for building the next line of a derivation."""
@@ -362,8 +401,12 @@ class Tower:
         if group is None or group.success is None or group.slope is None:
             raise ProofError("the domain has no random group")
         i, size, p = sp.Symbol("_0"), group.size, group.reward_rate
-        if ctx.domain.variable(k) is not None or k in h.free_symbols:
+        if ctx.domain.variable(k) is not None or k in h.atoms(sp.Symbol):
             raise ProofError(f"{k} is not a fresh symbol")
+        if h.has(RolloutMean, BetaMean, PoissonMean, sp.Derivative):
+            raise Undecided("a mean or a derivative inside the update")
+        for end in (low, high):
+            ctx.require(ctx.domain.is_integer(end), f"the window {end} is not an integer")
         for bound in (low, size - high):
             ctx.require(ctx.nonnegative(bound), f"cannot show that the window {bound} >= 0")
         ctx.require(ctx.nonnegative(high - low), "cannot show that the window is not empty")
@@ -398,40 +441,46 @@ def _read_moments(h: sp.Expr, group: Any, k: sp.Symbol, around: tuple[Any, ...])
         if low != 1 or high != group.size:
             raise Undecided(f"a sum over {low}..{high} inside the update")
         body = sp.expand(_read_moments(inner, group, k, (*around, var)))
-        i, total = sp.Symbol("_0"), sp.Integer(0)
-        for term in sp.Add.make_args(body):
-            moving = sp.Integer(1)
-            fixed = sp.Integer(1)
-            for factor in sp.Mul.make_args(term):
-                if var in factor.free_symbols:
-                    base, power = factor.as_base_exp()
-                    if base == group.rewards[var] and power.is_Integer and power > 0:
-                        factor = base  # a binary reward equals its powers
-                    moving *= factor
-                else:
-                    fixed *= factor
-            for delta in moving.atoms(sp.KroneckerDelta):  # Σ_j δ_ij f(j) = f(i)
-                other = next(iter(set(delta.args) - {var}), None)
-                if other not in around:
-                    raise Undecided(f"the index {other} is not summed over the group")
-                fixed *= (moving / delta).xreplace({var: other})
-                moving = sp.Integer(0)
-            if moving == 0:
-                total += fixed
-                continue
-            moving = moving.xreplace({var: i})
-            while moving.has(group.rewards[i] ** 2):
-                moving = moving.xreplace({group.rewards[i] ** 2: group.rewards[i]})
-            if moving == 1:
-                total += fixed * group.size
-            elif moving == group.rewards[i]:
-                total += fixed * k
-            else:
-                total += fixed * sp.Sum(moving, (i, 1, group.size))
-        return total
+        terms = sp.Add.make_args(body)
+        return sp.Add(*(_read_term(term, group, k, var, around) for term in terms))
     if not h.args or not h.has(sp.Sum):
         return h
     return h.func(*(_read_moments(a, group, k, around) for a in h.args))
+
+
+def _read_term(
+    term: sp.Expr, group: Any, k: sp.Symbol, var: sp.Symbol, around: tuple[Any, ...]
+) -> sp.Expr:
+    """Σ over the group of one product; ``_0`` is the index of the sums that remain."""
+    i = sp.Symbol("_0")
+    fixed = moving = sp.Integer(1)
+    for factor in sp.Mul.make_args(term):
+        if var not in factor.free_symbols:
+            fixed *= factor
+            continue
+        base, power = factor.as_base_exp()
+        if base == group.rewards[var] and power.is_Integer and power > 0:
+            factor = base  # a binary reward equals its powers
+        moving *= factor
+    factors = sp.Mul.make_args(moving)
+    delta = next((f for f in factors if isinstance(f, sp.KroneckerDelta)), None)
+    if delta is not None:  # Σ_j δ_ij f(j) = f(i), for an index i of the same range
+        (other,) = (x for x in delta.args if x != var)
+        rest = (moving / delta).xreplace({var: other})
+        if other not in around or rest.has(sp.KroneckerDelta):
+            raise Undecided(f"cannot sum {moving} over {var}")
+        return fixed * rest
+    reward, score = group.rewards[var], group.scores[var, COORDINATE]
+    remaining = {var: i}
+    readable = {
+        sp.Integer(1): group.size,
+        reward: k,
+        score: sp.Sum(score.xreplace(remaining), (i, 1, group.size)),
+        reward * score: sp.Sum((reward * score).xreplace(remaining), (i, 1, group.size)),
+    }
+    if moving not in readable:
+        raise Undecided(f"the rollouts enter as {moving}")
+    return fixed * readable[moving]
 
 
 @dataclass(frozen=True)
@@ -445,10 +494,15 @@ class Differentiate:
     derivative: sp.Derivative
 
     def prove(self, ctx: Context) -> Fact:
+        if type(self.derivative) is not sp.Derivative:
+            raise ProofError("not a derivative")
+        ctx.term(self.derivative)
         body, (var, count) = self.derivative.args
+        if body.has(RolloutMean, PoissonMean, BetaMean):
+            raise Undecided("a mean inside a derivative")
         if count != 1:
             raise ProofError("only first derivatives")
-        return _admit(self.derivative, "=", _diff(body, var, ctx), "differentiation rules")
+        return ctx.admit(self.derivative, "=", _diff(body, var, ctx), "differentiation rules")
 
 
 def _diff(e: sp.Expr, x: sp.Symbol, ctx: Context) -> sp.Expr:
@@ -497,15 +551,19 @@ class BetaIntegral:
     n: Any
 
     def prove(self, ctx: Context) -> Fact:
+        if type(self.mean) is not BetaMean:
+            raise ProofError("not a mean over a Beta law")
+        ctx.term(self.mean)
         h, p, a, b = self.mean.args
-        if h != p**self.m * (1 - p) ** self.n or p in (self.m + self.n + a + b).free_symbols:
+        m, n = ctx.term(self.m), ctx.term(self.n)  # p is bound, so they cannot mention it
+        if h != p**m * (1 - p) ** n:
             raise ProofError(f"{h} is not p^m (1-p)^n")
-        for part in (sp.sympify(self.m), sp.sympify(self.n)):
+        for part in (m, n):
             ctx.require(ctx.nonnegative(part), f"cannot show {part} >= 0")
         for part in (a, b):
             ctx.require(ctx.algebra.nonnegative(part, strict=True), f"cannot show {part} > 0")
-        value = sp.beta(a + self.m, b + self.n) / sp.beta(a, b)
-        return _admit(self.mean, "=", value, "Euler's beta integral")
+        value = sp.beta(a + m, b + n) / sp.beta(a, b)
+        return ctx.admit(self.mean, "=", value, "Euler's beta integral")
 
 
 @dataclass(frozen=True)
@@ -516,13 +574,15 @@ class Square:
     index: Any = None
 
     def prove(self, ctx: Context) -> Fact:
-        square = sp.sympify(self.root) ** 2
-        if self.index is not None:
+        if self.index is None:
+            square = ctx.term(self.root) ** 2
+        else:
             if ctx.domain.group is None:
                 raise ProofError("no group to sum over")
-            square = sp.Sum(square, (self.index, 1, ctx.domain.group.size))
-        ctx.algebra.fraction(square)  # must be defined on the whole domain
-        return _admit(0, "<=", square, "a square is non-negative")
+            size = ctx.domain.group.size
+            square = ctx.inside(Integer(self.index, 1, size)).term(self.root) ** 2
+            square = sp.Sum(square, (self.index, 1, size))
+        return ctx.admit(0, "<=", square, "a square is non-negative")
 
 
 @dataclass(frozen=True)
@@ -533,9 +593,9 @@ class Nonnegative:
     strict = False
 
     def prove(self, ctx: Context) -> Fact:
-        e = sp.sympify(self.expr)
+        e = ctx.term(self.expr)
         ctx.require(ctx.algebra.nonnegative(e, self.strict), f"cannot show the sign of {e}")
-        return _admit(0, "<" if self.strict else "<=", e, "positivity by slacks")
+        return ctx.admit(0, "<" if self.strict else "<=", e, "positivity by slacks")
 
 
 @dataclass(frozen=True)
@@ -554,14 +614,14 @@ class Ball:
     rhs: Any
 
     def prove(self, ctx: Context) -> Fact:
-        lhs, rhs = sp.sympify(self.lhs), sp.sympify(self.rhs)
+        lhs, rhs = ctx.term(self.lhs), ctx.term(self.rhs)
         if self.relation not in ("<", "<=") or _open(lhs) or _open(rhs):
             raise ProofError("balls compare closed terms by < or <=")
         ctx.require(compare(lhs, self.relation, rhs, {}) is True, f"not shown: {lhs} vs {rhs}")
         rational = type(difference(lhs, rhs, {})).__name__ == "fmpq"
         if rational:
-            return _admit(lhs, self.relation, rhs, "rational arithmetic")
-        return _admit(lhs, self.relation, rhs, "ball arithmetic", "rigorous")
+            return ctx.admit(lhs, self.relation, rhs, "rational arithmetic")
+        return ctx.admit(lhs, self.relation, rhs, "ball arithmetic", "rigorous")
 
 
 def _open(e: sp.Expr) -> bool:
@@ -594,12 +654,12 @@ class Instance:
         replace: dict[Any, Any] = {}
         for d in clause.domain.declarations:
             if hasattr(d, "symbol"):
-                term = sp.sympify(mapping.pop(d.symbol, d.symbol))
+                term = ctx.term(mapping.pop(d.symbol, d.symbol))
                 self._within(ctx, d, term, replace)
                 replace[d.symbol] = term
             elif hasattr(d, "function"):
                 if d.function in mapping:
-                    replace[d.function] = mapping.pop(d.function)
+                    replace[d.function] = self._function(ctx, mapping.pop(d.function))
                 elif d not in ctx.domain.declarations:
                     raise ProofError(f"no term for the function {d.function}")
             else:  # a group: taken over as it is, never re-interpreted
@@ -612,7 +672,14 @@ class Instance:
         if mapping:
             raise ProofError(f"{self.theorem} has no variables {sorted(map(str, mapping))}")
         lhs, rhs = (_substitute(e, replace) for e in (clause.claim.lhs, clause.claim.rhs))
-        return _admit(lhs, clause.claim.relation, rhs, f"theorem {self.theorem}", grade)
+        return ctx.admit(lhs, clause.claim.relation, rhs, f"theorem {self.theorem}", grade)
+
+    @staticmethod
+    def _function(ctx: Context, value: Any) -> sp.Lambda:
+        if type(value) is not sp.Lambda or len(value.variables) != 1:
+            raise ProofError("an arbitrary function is replaced by a Lambda of one variable")
+        ctx.inside(Integer(value.variables[0], None)).term(value.expr)
+        return value
 
     def _within(self, ctx: Context, d: Any, term: sp.Expr, replace: dict[Any, Any]) -> None:
         here = ctx.domain.variable(term) if term.is_Symbol else None
@@ -621,8 +688,6 @@ class Instance:
             return
         if isinstance(d, Integer):
             ctx.require(ctx.domain.is_integer(term), f"{term} is not shown to be an integer")
-        elif not _is_real(term, ctx.domain):
-            raise Undecided(f"{term} is not shown to be real")
         for bound, sign, strict in (
             (d.low, 1, not isinstance(d, Integer) and d.open_low),
             (d.high, -1, not isinstance(d, Integer) and d.open_high),
@@ -644,10 +709,6 @@ def _bound_symbols(d: Any) -> set[Any]:
     return found
 
 
-def _is_real(term: sp.Expr, domain: Domain) -> bool:
-    return all(domain.variable(s) is not None for s in term.free_symbols)
-
-
 def _substitute(e: sp.Expr, replace: dict[Any, Any]) -> sp.Expr:
     """Simultaneous substitution; bound variables must not be captured."""
     bound = bound_variables(e)
@@ -656,6 +717,11 @@ def _substitute(e: sp.Expr, replace: dict[Any, Any]) -> sp.Expr:
         incoming |= new.free_symbols if isinstance(new, sp.Basic) else set()
     if bound & (incoming | {s for s in replace if isinstance(s, sp.Symbol)}):
         raise ProofError(f"the substitution touches bound variables {sorted(map(str, bound))}")
+    for derivative in e.atoms(sp.Derivative):
+        var = derivative.args[1][0]
+        moved = [new for s, new in replace.items() if s != var and isinstance(new, sp.Basic)]
+        if replace.get(var, var) != var or any(var in new.free_symbols for new in moved):
+            raise ProofError(f"the substitution touches the variable {var} of a derivative")
     functions = {
         f: new for f, new in replace.items() if isinstance(f, sp.core.function.FunctionClass)
     }
@@ -669,10 +735,10 @@ class Hypothesis:
     """The induction hypothesis of the surrounding induction step."""
 
     def prove(self, ctx: Context) -> Fact:
-        if len(ctx.hypotheses) != 1:
-            raise ProofError("there is no (single) induction hypothesis here")
-        h = ctx.hypotheses[0]
-        return _admit(h.lhs, h.relation, h.rhs, "induction hypothesis", h.grade)
+        if ctx.hypothesis is None:
+            raise ProofError("there is no induction hypothesis here")
+        h = ctx.hypothesis
+        return ctx.admit(h.lhs, h.relation, h.rhs, "induction hypothesis")
 
 
 @dataclass(frozen=True)
@@ -693,13 +759,10 @@ class Cite:
             ctx.require(ctx.algebra.nonnegative(term, strict=True), f"cannot show {term} > 0")
         for integer in fact.integers:
             ctx.require(ctx.domain.is_integer(replace[integer]), f"{integer} is not an integer")
-        lhs, rhs = fact.lhs.xreplace(replace), fact.rhs.xreplace(replace)
-        return _admit(lhs, fact.relation, rhs, f"literature: {fact.reference}", "cited")
-
-
-def induction_hypothesis(lhs: sp.Expr, relation: str, rhs: sp.Expr) -> Fact:
-    """Used by the induction checker only."""
-    return _admit(lhs, relation, rhs, "induction hypothesis")
+        for term in replace.values():
+            ctx.term(term)
+        lhs, rhs = _substitute(fact.lhs, replace), _substitute(fact.rhs, replace)
+        return ctx.admit(lhs, fact.relation, rhs, f"literature: {fact.reference}", "cited")
 
 
 RULES: tuple[type, ...] = (

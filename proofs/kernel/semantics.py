@@ -251,6 +251,13 @@ def _rollout_mean(e: sp.Expr, point: dict[Any, Any]) -> Value:
 def _beta_mean(e: sp.Expr, point: dict[Any, Any]) -> Value:
     """Rigorous quadrature against the Beta density; samples keep a, b at integers ≥ 1."""
     h, var, a, b = e.args
+    # Roots and logarithms have cuts, of which the quadrature would have to know.
+    origin = {**point, var: fmpq(0)}
+    powers = [_value(x.exp, origin) for x in h.atoms(sp.Pow)]
+    if h.has(sp.log, sp.asin, sp.exp) or any(
+        not (isinstance(n, fmpq) and n.q == 1 and n >= 0) for n in powers
+    ):
+        raise UndefinedValue("a mean over a Beta law is evaluated for polynomials only")
     alpha = _integer(_value(a, point), "a Beta parameter of a sample")
     beta = _integer(_value(b, point), "a Beta parameter of a sample")
 

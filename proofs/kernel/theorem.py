@@ -16,7 +16,8 @@ import sympy as sp
 
 from proofs.kernel.domain import Domain, Integer
 from proofs.kernel.errors import MalformedTheorem, ProofError, Undecided
-from proofs.kernel.rules import RULES, Context, Fact, induction_hypothesis, weakest
+from proofs.kernel.rules import RULES, Context, Fact, weakest
+from proofs.kernel.wellformed import as_term
 
 __all__ = [
     "Cases",
@@ -46,8 +47,8 @@ class Claim:
     rhs: Any
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lhs", sp.sympify(self.lhs))
-        object.__setattr__(self, "rhs", sp.sympify(self.rhs))
+        object.__setattr__(self, "lhs", as_term(self.lhs))
+        object.__setattr__(self, "rhs", as_term(self.rhs))
         if self.relation not in RELATIONS:
             raise MalformedTheorem(f"unknown relation {self.relation}")
 
@@ -70,6 +71,9 @@ class Step:
     relation: str
     expr: Any
     by: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:  # converted once, so that every check sees the same term
+        object.__setattr__(self, "expr", as_term(self.expr))
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,7 @@ def clause_context(clause: Clause, domain: Domain, ledger: Any) -> tuple[Context
             raise ProofError("a clause may be given positive terms only")
         given.append(fact)
         grade = weakest(grade, fact.grade)
-    return Context(domain, ledger, (), tuple(given)), grade
+    return Context(domain, ledger, None, tuple(given)), grade
 
 
 def check_proof(ctx: Context, claim: Claim, proof: Any, log: list[StepReport]) -> str:
@@ -205,6 +209,7 @@ def check_chain(
 ) -> str:
     if not steps:
         raise ProofError("an empty chain")
+    ctx.term(lhs)
     grade, reached, previous = "exact", "=", lhs
     for number, step in enumerate(steps, start=1):
         started = time.perf_counter()
@@ -215,7 +220,7 @@ def check_chain(
         grade = weakest(grade, step_grade)
         if step.relation == "<" or (step.relation == "<=" and reached == "="):
             reached = step.relation
-        previous = sp.sympify(step.expr)
+        previous = step.expr
         if log is not None:
             seconds = time.perf_counter() - started
             tex = sp.latex(previous)
@@ -228,7 +233,7 @@ def check_chain(
 
 
 def _check_step(ctx: Context, previous: sp.Expr, step: Step) -> tuple[str, str]:
-    new = sp.sympify(step.expr)
+    new = ctx.term(step.expr)
     if step.relation not in RELATIONS:
         raise ProofError(f"unknown relation {step.relation}")
     if step.relation == "=":
@@ -259,7 +264,7 @@ def _check_inequality(ctx: Context, previous: sp.Expr, step: Step, new: sp.Expr)
     rest = new - previous
     for coefficient, rule in step.by:
         fact = _fact(ctx, rule)
-        c = sp.sympify(coefficient)
+        c = ctx.term(coefficient)
         if fact.relation != "=":
             ctx.require(ctx.nonnegative(c), f"cannot show that the coefficient {c} is >= 0")
         if fact.relation == "<" and ctx.algebra.nonnegative(c, strict=True):
@@ -292,7 +297,7 @@ def _algebra_name(ctx: Context) -> str:
 def _fact(ctx: Context, rule: Any) -> Fact:
     if type(rule) not in RULES:
         raise ProofError(f"{type(rule).__name__} is not one of the kernel's rules")
-    fact: Fact = rule.prove(ctx)
+    fact: Fact = type(rule).prove(rule, ctx)  # the class's own method, whatever the instance says
     return fact
 
 
@@ -304,6 +309,9 @@ def _check_cases(ctx: Context, claim: Claim, proof: Cases, log: list[StepReport]
     for number, (part, inner) in enumerate(proof.parts):
         if part.symbol != proof.variable or sp.expand(sp.sympify(part.low) - expected) != 0:
             raise ProofError(f"case {number + 1} does not start at {expected}")
+        for end in (part.low, part.high):
+            if end is not None and not ctx.domain.is_integer(end):
+                raise ProofError(f"case {number + 1}: the bound {end} is not an integer")
         last = number == len(proof.parts) - 1
         if last:
             if part.high != whole.high and sp.expand(sp.sympify(part.high) - whole.high) != 0:
@@ -324,12 +332,12 @@ def _check_cases(ctx: Context, claim: Claim, proof: Cases, log: list[StepReport]
             ):
                 raise ProofError(f"{proof.variable} bounds other variables or shapes the group")
             domain = ctx.domain.without(proof.variable)
-            inside = Context(domain, ctx.ledger, ctx.hypotheses)
+            inside = Context(domain, ctx.ledger)
             one = Claim(claim.lhs.subs(value), claim.relation, claim.rhs.subs(value))
             grade = weakest(grade, check_proof(inside, one, inner, log))
         else:
             domain = ctx.domain.replaced(proof.variable, part)
-            inside = Context(domain, ctx.ledger, ctx.hypotheses)
+            inside = Context(domain, ctx.ledger)
             grade = weakest(grade, check_proof(inside, claim, inner, log))
     if not proof.parts:
         raise ProofError("no cases")
@@ -347,8 +355,10 @@ def _bounds(d: Integer) -> set[Any]:
 def _check_induction(ctx: Context, claim: Claim, proof: Induction, log: list[StepReport]) -> str:
     n = proof.variable
     whole = ctx.domain.variable(n)
-    if not isinstance(whole, Integer) or whole.high is not None or ctx.hypotheses:
+    if not isinstance(whole, Integer) or whole.high is not None or ctx.hypothesis is not None:
         raise ProofError("induction runs over an integer variable without upper bound")
+    if not ctx.domain.is_integer(whole.low):
+        raise ProofError(f"induction cannot start at {whole.low}")
     if any(n in _bounds(d) for d in ctx.domain.variables if d.symbol != n) or ctx.domain.group:
         raise ProofError(f"{n} bounds other variables or shapes the group")
     start = {n: sp.sympify(whole.low)}
@@ -356,6 +366,5 @@ def _check_induction(ctx: Context, claim: Claim, proof: Induction, log: list[Ste
     ground = Context(ctx.domain.without(n), ctx.ledger)
     grade = check_proof(ground, base, proof.base, log)
     following = Claim(claim.lhs.subs(n, n + 1), claim.relation, claim.rhs.subs(n, n + 1))
-    assumed = induction_hypothesis(claim.lhs, claim.relation, claim.rhs)
-    stepping = Context(ctx.domain, ctx.ledger, (assumed,))
+    stepping = Context(ctx.domain, ctx.ledger, claim)
     return weakest(grade, check_proof(stepping, following, proof.step, log))

@@ -1,0 +1,252 @@
+"""Which terms have a meaning at every point of a domain. Everything that enters passes here.
+
+Two questions are answered together, by recursion: is the term *well-formed* (known node types
+only, plain symbols, every free symbol declared, no name bound twice or both bound and declared,
+no floating-point number, no infinity), and is it *defined* on the whole domain (each divisor
+proved non-zero, each radicand proved non-negative, sums over integer ranges in order, …)?
+SymPy may cancel terms as it builds them; that is harmless once the parts are known to be defined.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy as sp
+
+from proofs.kernel.algebra import Algebra
+from proofs.kernel.domain import Domain, Group, Integer, Real, Table
+from proofs.kernel.errors import MalformedTheorem, Undecided
+from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, Rounded, peel
+
+__all__ = ["Terms", "check_form"]
+
+_PLAIN = (sp.binomial, sp.factorial, sp.KroneckerDelta, sp.exp, sp.log, sp.asin, sp.beta,
+          RolloutMean, BetaMean, PoissonMean, Rounded)
+
+
+def as_term(value: Any) -> sp.Expr:
+    """A term as given: SymPy expressions and exact Python numbers; strings are never parsed."""
+    if isinstance(value, str | float | complex):
+        raise MalformedTheorem(f"not a term: {value!r}")
+    term = sp.sympify(value, strict=True)
+    if not isinstance(term, sp.Expr):
+        raise MalformedTheorem(f"not a term: {value!r}")
+    return term
+
+
+def check_form(domain: Domain, term: sp.Expr, bound: frozenset[sp.Symbol] = frozenset()) -> None:
+    """Raise unless the term is well-formed over the domain; ``bound``: binders around it."""
+    declared = {v.symbol for v in domain.variables}
+    labels = {base.label for base in _bases(domain)}
+    _form(term, domain, declared | labels, bound, inside_mean=False)
+
+
+def _bases(domain: Domain) -> set[Any]:
+    found: set[Any] = set()
+    for d in domain.declarations:
+        if isinstance(d, Group):
+            found |= {d.rewards, d.scores} | ({d.slope} if d.slope is not None else set())
+    return found
+
+
+def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: bool) -> None:
+    def down(part: sp.Expr, *more: sp.Symbol, mean: bool = inside_mean) -> None:
+        _form(part, domain, taken, bound | frozenset(more), mean)
+
+    def binder(symbol: Any) -> None:
+        if type(symbol) is not sp.Symbol or symbol != sp.Symbol(symbol.name):
+            raise MalformedTheorem(f"{symbol} is not a plain symbol and cannot be bound")
+        if symbol in taken or symbol in bound or symbol.name.startswith("_"):
+            raise MalformedTheorem(f"{symbol} cannot be bound here: the name is taken")
+
+    if e.is_Rational or e is sp.pi:
+        return
+    if e.is_Symbol:
+        if type(e) is not sp.Symbol or e != sp.Symbol(e.name):
+            raise MalformedTheorem(f"{e} carries assumptions; types belong to the domain")
+        if e not in bound and domain.variable(e) is None:
+            raise MalformedTheorem(f"{e} is not declared")
+        return
+    if type(e) in (sp.Add, sp.Mul, sp.Pow):
+        for a in e.args:
+            down(a)
+        return
+    if type(e) is sp.Indexed:
+        group = domain.group
+        if e.base not in _bases(domain) or group is None:
+            raise MalformedTheorem(f"{e.base} is not declared")
+        if group.success is not None and e.base != group.slope and not inside_mean:
+            raise MalformedTheorem(f"{e} is random: it has a value inside a mean only")
+        for a in e.indices:
+            down(a)
+        return
+    if type(e) is sp.Sum:
+        inner, var, low, high = peel(e)
+        binder(var)
+        down(low)
+        down(high)
+        down(inner, var)
+        return
+    if type(e) is sp.Derivative:
+        body, (var, count), *more = e.args
+        if more or count != 1 or domain.variable(var) is None:
+            raise MalformedTheorem(f"{e}: first derivatives by a declared variable only")
+        down(body)
+        return
+    if type(e) in (BetaMean, PoissonMean):
+        body, var, *rest = e.args
+        binder(var)
+        for a in rest:
+            down(a)
+        down(body, var)
+        return
+    if type(e) is RolloutMean:
+        if domain.group is None or domain.group.success is None or inside_mean:
+            raise MalformedTheorem("a mean over rollouts needs a random group, and does not nest")
+        for a in e.args:
+            down(a, mean=True)
+        return
+    if type(e) in _PLAIN:
+        for a in e.args:
+            down(a)
+        return
+    tables = {d.function for d in domain.declarations if isinstance(d, Table)}
+    if isinstance(e, sp.core.function.AppliedUndef) and e.func in tables and len(e.args) == 1:
+        down(e.args[0])
+        return
+    raise MalformedTheorem(f"{type(e).__name__} is not in the language: {e}")
+
+
+class Terms:
+    """Definedness over one domain, with memory of what was checked."""
+
+    def __init__(self, algebra: Algebra, given: tuple[Any, ...] = ()) -> None:
+        self.algebra = algebra
+        self.domain = algebra.domain
+        self.given = given
+        self.done: set[sp.Expr] = set()
+        self.within: dict[Any, Terms] = {}
+
+    def admit(self, value: Any) -> sp.Expr:
+        """The term, once it is known to be well-formed and defined on the whole domain."""
+        term = as_term(value)
+        if term not in self.done:
+            check_form(self.domain, term)
+            self._defined(term)
+        return term
+
+    def _inside(self, key: Any, domain: Domain) -> Terms:
+        if key not in self.within:
+            algebra = Algebra(domain)
+            for term in self.given:
+                algebra.learn_positive(term)
+            self.within[key] = Terms(algebra, self.given)
+        return self.within[key]
+
+    def _need(self, condition: bool, complaint: str) -> None:
+        if not condition:
+            raise Undecided(f"not shown to be defined: {complaint}")
+
+    def _positive(self, e: sp.Expr) -> bool:
+        return self.algebra.nonnegative(e, strict=True)
+
+    def _integer(self, e: sp.Expr) -> None:
+        self._need(self.domain.is_integer(e), f"{e} is not an integer")
+
+    def _defined(self, e: sp.Expr) -> None:
+        if e in self.done or e.is_Rational or e.is_Symbol or e is sp.pi:
+            return
+        if isinstance(e, sp.Sum):
+            inner, var, low, high = peel(e)
+            for end in (low, high):
+                self._defined(end)
+                self._integer(end)
+            self._need(self.algebra.nonnegative(high - low + 1), f"the range {low}..{high}")
+            key = ("sum", var, low, high)
+            self._inside(key, self.domain.extended(Integer(var, low, high)))._defined(inner)
+        elif isinstance(e, RolloutMean):
+            self._defined_mean(e)
+        elif isinstance(e, BetaMean):
+            body, var, a, b = e.args
+            for part in (a, b):
+                self._defined(part)
+                self._need(self._positive(part), f"{part} > 0")
+            self._inside(("unit", var), self.domain.extended(Real(var, 0, 1)))._defined(body)
+        elif isinstance(e, PoissonMean):
+            body, var, rate = e.args
+            self._defined(rate)
+            self._need(self._positive(rate), f"{rate} > 0")
+            self._inside(("count", var), self.domain.extended(Integer(var, 0)))._defined(body)
+        else:
+            for a in e.args if not isinstance(e, sp.Derivative) else e.args[:1]:
+                if isinstance(a, sp.Expr) and not isinstance(a, sp.IndexedBase):
+                    self._defined(a)
+            self._defined_here(e)
+        self.done.add(e)
+
+    def _defined_here(self, e: sp.Expr) -> None:
+        algebra = self.algebra
+        if e.is_Pow:
+            base, exponent = e.base, e.exp
+            if exponent.is_Integer:
+                self._need(exponent >= 0 or algebra.nonzero(base), f"{base} is non-zero")
+            elif exponent.is_Rational and exponent.q == 2:
+                ok = algebra.nonnegative(base, strict=bool(exponent < 0))
+                self._need(ok, f"the root of {base}")
+            elif self.domain.is_integer(exponent):
+                ok = algebra.nonnegative(exponent) or algebra.nonzero(base)
+                self._need(ok, f"{base}**({exponent})")
+            else:
+                raise Undecided(f"the power {e}")
+        elif isinstance(e, sp.log):
+            self._need(self._positive(e.args[0]), f"log({e.args[0]})")
+        elif isinstance(e, sp.asin):
+            x = e.args[0]
+            self._need(algebra.nonnegative(1 - x**2), f"asin({x})")
+        elif isinstance(e, sp.beta):
+            self._need(all(self._positive(a) for a in e.args), f"{e}")
+        elif isinstance(e, sp.binomial):
+            n, k = e.args
+            self._integer(n)
+            self._integer(k)
+            self._need(algebra.nonnegative(n), f"binomial of {n}")
+        elif isinstance(e, sp.factorial):
+            self._integer(e.args[0])
+            self._need(algebra.nonnegative(e.args[0]), f"factorial of {e.args[0]}")
+        elif isinstance(e, sp.KroneckerDelta):
+            for a in e.args:
+                self._integer(a)
+        elif isinstance(e, sp.Indexed):
+            self._defined_index(e)
+        elif isinstance(e, sp.core.function.AppliedUndef) and len(e.args) == 1:
+            if not isinstance(e, Rounded):
+                self._integer(e.args[0])
+
+    def _defined_index(self, e: sp.Indexed) -> None:
+        group = self.domain.group
+        assert group is not None  # check_form has seen to it
+        from proofs.kernel.domain import D
+
+        if e.base == group.slope:
+            shape = (D,)
+        else:
+            shape = (group.size,) if e.base == group.rewards else (group.size, D)
+        self._need(len(e.indices) == len(shape), f"the indices of {e}")
+        for index, size in zip(e.indices, shape, strict=True):
+            self._integer(index)
+            ok = self.algebra.nonnegative(index - 1) and self.algebra.nonnegative(size - index)
+            self._need(ok, f"the index {index} of {e}")
+
+    def _defined_mean(self, e: RolloutMean) -> None:
+        """Defined for every reward vector whose number correct lies in the window."""
+        body, low, high = e.args
+        group = self.domain.group
+        assert group is not None
+        for end in (low, high):
+            self._defined(end)
+            self._integer(end)
+        count = sp.Symbol("_count")
+        fixed = Group(group.size, group.rewards, group.scores, correct=count)
+        others = [d for d in self.domain.declarations if not isinstance(d, Group)]
+        domain = Domain.internal(*others, Integer(count, low, high), fixed)
+        self._inside(("mean", low, high), domain)._defined(body)
