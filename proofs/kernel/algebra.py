@@ -29,7 +29,11 @@ __all__ = ["Algebra"]
 Poly = Any
 Fraction = tuple[Poly, Poly]
 
-GENERATORS = 28  # atoms per problem; more is refused rather than truncated
+# Beyond these sizes a problem is refused (undecided), never truncated or left to hang.
+GENERATORS = 28  # atoms per problem
+LARGEST = 1000  # exponents, factorial shifts, terms written out
+VARIABLES = 7  # variables in one sign question
+RADICAND_BITS = 128
 HALF = sp.Rational(1, 2)
 
 
@@ -167,6 +171,8 @@ class Algebra:
         if exponent.is_Integer:
             top, bottom = self.fraction(base)
             n = int(exponent)
+            if abs(n) > LARGEST:
+                raise Undecided(f"the exponent {n} is too large")
             if n < 0:
                 top, bottom = self._invert((top, bottom), base)
                 n = -n
@@ -323,6 +329,8 @@ class Algebra:
 
     def _binomial(self, n: sp.Expr, k: sp.Expr) -> Fraction:
         n, k = self._fixed(n), self._fixed(k)
+        if k.is_Integer and k > LARGEST:
+            raise Undecided(f"binomial({n}, {k}) is too large")
         if k.is_Integer and k >= 0:
             if not (self.domain.is_integer(n) and self.nonnegative(n)):
                 raise Undecided(f"cannot show that {n} is a non-negative integer")
@@ -341,10 +349,12 @@ class Algebra:
         """(m + c)! = m! (m+1)…(m+c), and downwards; m is n without its constant term."""
         n = sp.expand(self._fixed(n))
         if n.is_Integer:
-            if n < 0:
+            if not 0 <= n <= LARGEST:
                 raise Undecided(f"factorial of {n}")
             return self.one * _fac(int(n)), self.one
         shift, base = n.as_coeff_Add()
+        if abs(shift) > LARGEST:
+            raise Undecided(f"the factorial of {n} is too far from that of {base}")
         if not (shift.is_Integer and self.domain.is_integer(base)):
             raise Undecided(f"factorial of {n}")
         if not (self.nonnegative(base) and self.nonnegative(n)):
@@ -517,6 +527,8 @@ class Algebra:
                 variables.insert(0, v)
                 for bound in (v.low, v.high):
                     used |= set() if bound is None else sp.sympify(bound).free_symbols
+        if len(variables) > VARIABLES:
+            return
         for substitution in _substitutions(self.domain, variables, strict):
             yield _Slack(self, substitution).apply(poly)
 
@@ -532,6 +544,8 @@ def _fac(n: int) -> fmpq:
 def _square_part(c: fmpq) -> tuple[fmpq, list[int]]:
     """√c = whole · Π √prime."""
     whole, primes = fmpq(1, int(c.q)), []
+    if fmpz(c.p * c.q).bit_length() > RADICAND_BITS:
+        raise Undecided("a radicand too large to factor")
     for prime, n in fmpz(c.p * c.q).factor():
         whole = whole * fmpq(int(prime)) ** (int(n) // 2)
         if n % 2:

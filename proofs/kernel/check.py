@@ -95,6 +95,7 @@ def check_theorem(
         NotImplementedError,
         RecursionError,
         TypeError,
+        SystemError,
         ValueError,
         sp.PolynomialError,
     ) as problem:  # ill-formed input must not look like success

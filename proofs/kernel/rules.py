@@ -11,8 +11,8 @@ from typing import Any
 
 import sympy as sp
 
-from proofs.kernel.algebra import Algebra
-from proofs.kernel.domain import COORDINATE, D, Domain, Integer
+from proofs.kernel.algebra import LARGEST, Algebra
+from proofs.kernel.domain import COORDINATE, D, Domain, Integer, Real
 from proofs.kernel.errors import ProofError, Undecided
 from proofs.kernel.facts import FACTS
 from proofs.kernel.semantics import compare, difference
@@ -301,6 +301,8 @@ class Unroll:
         low, high = low.subs(fixed), high.subs(fixed)
         if not (low.is_Integer and high.is_Integer and high >= low - 1):
             raise Undecided(f"limits {low}, {high} are not concrete")
+        if high - low > LARGEST:
+            raise Undecided(f"more than {LARGEST} terms")
         terms = (self.total.function.subs(var, n) for n in range(int(low), int(high) + 1))
         return ctx.admit(self.total, "=", sp.Add(*terms), "writing out the terms")
 
@@ -500,9 +502,21 @@ class Differentiate:
         body, (var, count) = self.derivative.args
         if body.has(RolloutMean, PoissonMean, BetaMean):
             raise Undecided("a mean inside a derivative")
+        self._check_variable(ctx, var)
         if count != 1:
             raise ProofError("only first derivatives")
         return ctx.admit(self.derivative, "=", _diff(body, var, ctx), "differentiation rules")
+
+    @staticmethod
+    def _check_variable(ctx: Context, var: sp.Symbol) -> None:
+        """A derivative needs room on both sides: a real variable in an open interval."""
+        own = ctx.domain.variable(var)
+        if not isinstance(own, Real) or not (
+            (own.low is None or own.open_low) and (own.high is None or own.open_high)
+        ):
+            raise Undecided(f"{var} does not range over an open interval")
+        if any(var in bound_symbols(v) for v in ctx.domain.variables):
+            raise Undecided(f"{var} bounds another variable")
 
 
 def _diff(e: sp.Expr, x: sp.Symbol, ctx: Context) -> sp.Expr:
@@ -684,7 +698,7 @@ class Instance:
     def _within(self, ctx: Context, d: Any, term: sp.Expr, replace: dict[Any, Any]) -> None:
         here = ctx.domain.variable(term) if term.is_Symbol else None
         same = here is not None and here == d
-        if same and not (set(replace) & _bound_symbols(d)):
+        if same and not (set(replace) & bound_symbols(d)):
             return
         if isinstance(d, Integer):
             ctx.require(ctx.domain.is_integer(term), f"{term} is not shown to be an integer")
@@ -701,7 +715,7 @@ class Instance:
             )
 
 
-def _bound_symbols(d: Any) -> set[Any]:
+def bound_symbols(d: Any) -> set[Any]:
     found: set[Any] = set()
     for bound in (d.low, d.high):
         if bound is not None:

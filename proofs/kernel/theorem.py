@@ -16,7 +16,7 @@ import sympy as sp
 
 from proofs.kernel.domain import Domain, Integer
 from proofs.kernel.errors import MalformedTheorem, ProofError, Undecided
-from proofs.kernel.rules import RULES, Context, Fact, weakest
+from proofs.kernel.rules import RULES, Context, Fact, bound_symbols, weakest
 from proofs.kernel.wellformed import as_term
 
 __all__ = [
@@ -325,7 +325,7 @@ def _check_cases(ctx: Context, claim: Claim, proof: Cases, log: list[StepReport]
             value = {proof.variable: sp.sympify(part.low)}
             if (
                 any(
-                    isinstance(d, Integer) and proof.variable in _bounds(d)
+                    isinstance(d, Integer) and proof.variable in bound_symbols(d)
                     for d in ctx.domain.variables
                 )
                 or ctx.domain.group is not None
@@ -344,14 +344,6 @@ def _check_cases(ctx: Context, claim: Claim, proof: Cases, log: list[StepReport]
     return grade
 
 
-def _bounds(d: Integer) -> set[Any]:
-    found: set[Any] = set()
-    for bound in (d.low, d.high):
-        if bound is not None:
-            found |= sp.sympify(bound).free_symbols
-    return found
-
-
 def _check_induction(ctx: Context, claim: Claim, proof: Induction, log: list[StepReport]) -> str:
     n = proof.variable
     whole = ctx.domain.variable(n)
@@ -359,7 +351,7 @@ def _check_induction(ctx: Context, claim: Claim, proof: Induction, log: list[Ste
         raise ProofError("induction runs over an integer variable without upper bound")
     if not ctx.domain.is_integer(whole.low):
         raise ProofError(f"induction cannot start at {whole.low}")
-    if any(n in _bounds(d) for d in ctx.domain.variables if d.symbol != n) or ctx.domain.group:
+    if any(n in bound_symbols(d) for d in ctx.domain.variables if d.symbol != n) or ctx.domain.group:
         raise ProofError(f"{n} bounds other variables or shapes the group")
     start = {n: sp.sympify(whole.low)}
     base = Claim(claim.lhs.subs(start), claim.relation, claim.rhs.subs(start))
