@@ -57,8 +57,9 @@ def draw(ledger: Ledger, topic: str, link: Callable[[str], str]) -> str:
         f'<svg class="ledger-graph" xmlns="http://www.w3.org/2000/svg" role="group" '
         f'aria-label="Dependency graph of topic {escape(topic)}" viewBox="0 0 {right} {bottom}" '
         f'width="{right}" height="{bottom}">',
-        '<defs><marker id="arrow-{escape(topic)}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
-        'markerHeight="7" orient="auto"><path d="M0 0 L8 4 L0 8 z"/></marker></defs>',
+        f'<defs><marker id="arrow-{escape(topic)}" viewBox="0 0 8 8" refX="7" refY="4" '
+        'markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0 0 L8 4 L0 8 z"/></marker></defs>',
     ]
     parts += [_arrow(boxes[a], boxes[b], kind, topic) for a, b, kind in edges]
     parts += [_node(boxes[n], link(n)) for n in names]

@@ -475,7 +475,17 @@ class RulesDirective(LedgerDirective):
 class ModulesDirective(LedgerDirective):
     """The kernel's modules in reading order: first docstring paragraph and size."""
 
-    names = ("terms", "domain", "semantics", "algebra", "facts", "rules", "theorem", "check")
+    names = (
+        "terms",
+        "domain",
+        "semantics",
+        "wellformed",
+        "algebra",
+        "facts",
+        "rules",
+        "theorem",
+        "check",
+    )
 
     def run(self) -> list[nodes.Node]:
         folder = ROOT / "proofs" / "kernel"

@@ -22,7 +22,9 @@ _CLOSEST = 1e-6
 _NO_SPREAD = "a prompt that always or never succeeds has no spread to be faithful to"
 
 
-@proven("expectation.monotone")
+@proven(
+    "expectation.monotone",
+)
 def smallest_group_size(p: float, fidelity: float) -> int:
     r"""Smallest group size G with φ(G, p) ≥ `fidelity`, exactly.
 
@@ -143,7 +145,10 @@ def _decimal_fidelity(group_size: int, m: float, digits: int) -> tuple[Decimal, 
     return phi, bound
 
 
-@proven("expectation.group-size-law", "expectation.group-size-law-second-order")
+@proven(
+    "expectation.group-size-law",
+    "expectation.group-size-law-second-order",
+)
 def group_size_law(p: Array, epsilon: Array, *, order: int = 1) -> Array:
     r"""Group size at which an expansion of the attenuation reaches 1 − ε.
 

@@ -43,7 +43,9 @@ __all__ = [
 _TEMPORARY = 2**20
 
 
-@proven("expectation.silent-rate")
+@proven(
+    "expectation.silent-rate",
+)
 def silent_rate(p: Array, group_size: int) -> Array:
     r"""Probability p^G + q^G that all rollouts of a group get the same reward.
 
@@ -87,7 +89,9 @@ def silent_rate(p: Array, group_size: int) -> Array:
     return returned(xp, p ** float(size) + complement_power(xp, p, size), dtype)
 
 
-@proven("expectation.silent-u-statistic")
+@proven(
+    "expectation.silent-u-statistic",
+)
 def silent_rate_unbiased(correct: Array, rollouts: Array, group_size: int) -> Array:
     r"""Unbiased estimate of p^G + q^G from logged rollouts, [C(c,G) + C(n−c,G)]/C(n,G).
 
@@ -162,7 +166,9 @@ def _range(xp: Namespace, like: Array, start: int, stop: int) -> Array:
     return xp.arange(start, stop, dtype=like.dtype, **placement(like))
 
 
-@proven("expectation.silent-rate")
+@proven(
+    "expectation.silent-rate",
+)
 def silent_rate_beta(a: Array, b: Array, group_size: int) -> Array:
     r"""Silent rate of a population with Beta(a, b) difficulties.
 
@@ -233,7 +239,10 @@ def _rising_ratio(xp: Namespace, a: Array, b: Array, size: int) -> Array:
     return a / (a + b) * xp.exp(log)
 
 
-@proven("expectation.dapo")
+@proven(
+    "expectation.mixed-share",
+    "expectation.dapo",
+)
 def groups_per_kept(p: Array, group_size: int) -> Array:
     r"""Groups drawn per kept group under dynamic sampling, 1/(1 − p^G − q^G).
 
@@ -275,7 +284,9 @@ def groups_per_kept(p: Array, group_size: int) -> Array:
     return returned(xp, 1 / mixed(xp, p, size), dtype)
 
 
-@proven("expectation.conditional-baseline")
+@proven(
+    "expectation.conditional-baseline",
+)
 def conditional_baseline(p: Array, group_size: int) -> Array:
     r"""Mean success rate of a mixed group, E[k/G | 0 < k < G] = (p − p^G)/(1 − p^G − q^G).
 
@@ -323,7 +334,9 @@ def conditional_baseline(p: Array, group_size: int) -> Array:
     return returned(xp, p * some_wrong / mixed(xp, p, size), dtype)
 
 
-@proven("expectation.tail-miss")
+@proven(
+    "expectation.tail-miss",
+)
 def tail_miss(p: Array, tail: Array, group_size: int) -> Array:
     r"""Probability (1−τ)^N − q^N − (p−τ)^N of a mixed group without a rare correct rollout.
 

@@ -78,7 +78,16 @@ def _dapo_table(group_size: int) -> Table:
     return fit(values, group_size, 0.5)
 
 
-@proven("expectation.weight", "expectation.no-bias-at-two")
+@proven(
+    "expectation.weight",
+    "expectation.no-bias-at-two",
+    "expectation.dr-grpo",
+    "expectation.rloo",
+    "expectation.dapo",
+    "expectation.pass-at-k",
+    "expectation.max-rl",
+    "expectation.arcsine",
+)
 def surrogate(p: Array, group_size: int, method: str = "grpo", *, ddof: int = 0) -> Array:
     r"""The function F_G of p that a method ascends: F_G' = W_G, so E[g] = ∇F_G(p).
 

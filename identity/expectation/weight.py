@@ -72,12 +72,13 @@ def grpo_weight(xp: Namespace, x: Array, group_size: int) -> Array:
 @proven(
     "expectation.weight",
     "expectation.grpo-weight",
+    "expectation.no-bias-at-two",
     "expectation.dr-grpo",
     "expectation.rloo",
     "expectation.bessel",
     "expectation.dapo",
-    "expectation.max-rl",
     "expectation.pass-at-k",
+    "expectation.max-rl",
 )
 def update_weight(p: Array, group_size: int, method: str = "grpo", *, ddof: int = 0) -> Array:
     r"""Weight W_G(p) of the expected update: E[g] = W_G(p) ∇p.
@@ -171,7 +172,10 @@ def update_weight(p: Array, group_size: int, method: str = "grpo", *, ddof: int 
     return returned(xp, weight, dtype)
 
 
-@proven("expectation.grpo-weight", "expectation.binomial-sum")
+@proven(
+    "expectation.grpo-weight",
+    "expectation.binomial-sum",
+)
 def expected_std(p: Array, group_size: int) -> Array:
     r"""Expected population standard deviation of a group's rewards, E[σ] = p q W_G(p).
 
@@ -218,7 +222,11 @@ def expected_std(p: Array, group_size: int) -> Array:
     return returned(xp, x * grpo_weight(xp, x, size), dtype)
 
 
-@proven("expectation.attenuation", "expectation.arcsine")
+@proven(
+    "expectation.monotone",
+    "expectation.arcsine",
+    "expectation.attenuation",
+)
 def fidelity(p: Array, group_size: int) -> Array:
     r"""Finite-group attenuation φ(G, p) = E[σ]/√(pq) ∈ [0, 1].
 
@@ -269,9 +277,9 @@ def fidelity(p: Array, group_size: int) -> Array:
     "expectation.dr-grpo",
     "expectation.rloo",
     "expectation.dapo",
-    "expectation.arcsine",
-    "expectation.max-rl",
     "expectation.pass-at-k",
+    "expectation.max-rl",
+    "expectation.arcsine",
 )
 def gradient_mass(
     p: Array, group_size: int | None = None, method: str = "grpo", *, ddof: int = 0
@@ -347,7 +355,9 @@ def gradient_mass(
     return returned(xp, mass, dtype)
 
 
-@proven("expectation.verifier-noise")
+@proven(
+    "expectation.verifier-noise",
+)
 def verifier_noise_weight(
     p: Array, group_size: int, true_positive: Array, false_positive: Array
 ) -> Array:

@@ -83,7 +83,11 @@ def grpo_advantages(
     return finish(xp, advantages, array.dtype, "rewards")
 
 
-@proven("groups.dr-grpo", "groups.baseline-invariance", "groups.unanimous-rounding")
+@proven(
+    "groups.baseline-invariance",
+    "groups.dr-grpo",
+    "groups.unanimous-rounding",
+)
 def dr_grpo_advantages(rewards: Array, *, groups: Array | None = None) -> Array:
     """Dr. GRPO's advantages R_i − μ of each group.
 
@@ -130,7 +134,11 @@ def dr_grpo_advantages(rewards: Array, *, groups: Array | None = None) -> Array:
     return finish(xp, parts.layout.restore(xp, parts.centred(xp, 0)), array.dtype, "rewards")
 
 
-@proven("groups.rloo", "groups.baseline-invariance", "groups.unanimous-rounding")
+@proven(
+    "groups.baseline-invariance",
+    "groups.rloo",
+    "groups.unanimous-rounding",
+)
 def rloo_advantages(rewards: Array, *, groups: Array | None = None) -> Array:
     """RLOO's advantages R_i − b_i, b_i the mean reward of the other rollouts of the group.
 

@@ -28,7 +28,12 @@ from identity.proven import proven
 __all__ = ["binary_std", "dapo_keep", "group_std"]
 
 
-@proven("groups.binary-std", "groups.as-implemented", "groups.unanimous-rounding")
+@proven(
+    "groups.binary-std",
+    "groups.baseline-invariance",
+    "groups.as-implemented",
+    "groups.unanimous-rounding",
+)
 def group_std(rewards: Array, *, ddof: int = 0, groups: Array | None = None) -> Array:
     """Standard deviation of the rewards of each group.
 
@@ -80,7 +85,9 @@ def group_std(rewards: Array, *, ddof: int = 0, groups: Array | None = None) -> 
     return finish(xp, std, array.dtype, "rewards")
 
 
-@proven("groups.binary-std")
+@proven(
+    "groups.binary-std",
+)
 def binary_std(correct: Array, group_size: Array | int) -> Array:
     """Standard deviation √(k(G−k))/G of G rewards of which k are 1 and the rest 0.
 
@@ -159,7 +166,9 @@ def _count(xp: Namespace, argument: str, array: Array) -> Array:
     return working(xp, floating(xp, array))
 
 
-@proven("groups.dapo")
+@proven(
+    "groups.dapo",
+)
 def dapo_keep(rewards: Array, *, groups: Array | None = None) -> Array:
     """Mask of the groups that DAPO's dynamic sampling keeps: those with σ > 0.
 

@@ -30,7 +30,13 @@ from identity.proven import proven
 __all__ = ["group_update", "regression_slope", "score_contrast"]
 
 
-@proven("groups.identity", "groups.real-rewards", "groups.all-pairs")
+@proven(
+    "groups.identity",
+    "groups.dr-grpo",
+    "groups.rloo",
+    "groups.real-rewards",
+    "groups.all-pairs",
+)
 def group_update(advantages: Array, scores: Array) -> Array:
     """The step g = (1/G) Σ A_i s_i of each group.
 
@@ -76,7 +82,10 @@ def group_update(advantages: Array, scores: Array) -> Array:
     return finish(xp, update, vectors.dtype, "scores")
 
 
-@proven("groups.identity", "groups.all-pairs")
+@proven(
+    "groups.identity",
+    "groups.all-pairs",
+)
 def score_contrast(rewards: Array, scores: Array) -> Array:
     """Δs, the mean score of the correct rollouts minus that of the incorrect ones.
 
@@ -124,15 +133,16 @@ def score_contrast(rewards: Array, scores: Array) -> Array:
     size = float(array.shape[-1])
     hits = xp.sum(correct, axis=-1, keepdims=True)
     silent = (hits == 0.0) | (hits == size)
-    hits = xp.where(silent, xp.ones_like(hits), hits)
-    share = xp.where(silent, xp.ones_like(hits), size - hits)
+    hits = xp.where(silent, xp.ones_like(hits), hits)  # now neither k nor G − k is 0
     # G/k on the correct, −G/(G−k) on the others: Δs is their mean product with the scores.
-    weights = xp.where(correct == 1.0, size / hits, -size / share)
+    weights = xp.where(correct == 1.0, size / hits, -size / (size - hits))
     contrast = _mean_product(xp, weights, vectors_)
     return finish(xp, xp.where(silent, xp.zeros_like(contrast), contrast), vectors.dtype, "scores")
 
 
-@proven("groups.real-rewards")
+@proven(
+    "groups.real-rewards",
+)
 def regression_slope(rewards: Array, scores: Array) -> Array:
     """β̂, the least-squares slope of the scores on the reward: Σ(R_i−μ)s_i / Σ(R_i−μ)².
 

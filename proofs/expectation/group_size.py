@@ -40,8 +40,13 @@ def at(size: int, rate: sp.Rational) -> sp.Expr:
 
 
 def closed(name: str, lhs: sp.Expr, rhs: sp.Expr, words: str, relation: str = "<") -> Clause:
-    return Clause(name, Domain(), Claim(lhs, relation, rhs), Chain((
-        Step(words, relation, rhs, by=((1, Ball(lhs, relation, rhs)),)),)), words=words)
+    return Clause(
+        name,
+        Domain(),
+        Claim(lhs, relation, rhs),
+        Chain((Step(words, relation, rhs, by=((1, Ball(lhs, relation, rhs)),)),)),
+        words=words,
+    )
 
 
 def near(name: str, value: sp.Expr, text: str, words: str) -> Clause:
@@ -58,16 +63,36 @@ def group_size_law() -> Theorem:
         rate, error = sp.Rational(rate_text), sp.Rational(eps_text)
         law = 1 / (8 * error * rate * (1 - rate))
         label = f"p-{rate_text.replace('/', '-')}-eps-{eps_text.replace('/', '-')}"
-        refutes.append(Refutation(
-            label, domain, claim, ((p, rate), (eps, error), (G, int(sp.ceiling(law)))),
-            "G ≥ 1/(8εp(1−p)) gives φ(G, p) ≥ 1 − ε"))
+        refutes.append(
+            Refutation(
+                label,
+                domain,
+                claim,
+                ((p, rate), (eps, error), (G, int(sp.ceiling(law)))),
+                "G ≥ 1/(8εp(1−p)) gives φ(G, p) ≥ 1 − ε",
+            )
+        )
         clauses += [
-            closed(f"{label}-too-small", at(exact_size - 1, rate), 1 - error,
-                   f"G = {exact_size - 1} is too small at p = {rate_text}, ε = {eps_text}"),
-            closed(f"{label}-enough", 1 - error, at(exact_size, rate),
-                   f"G = {exact_size} is enough at p = {rate_text}, ε = {eps_text}", "<="),
-            closed(f"{label}-law", (law - printed) ** 2, sp.Rational(1, 4),
-                   f"the law gives {printed} (nearest integer) there", "<="),
+            closed(
+                f"{label}-too-small",
+                at(exact_size - 1, rate),
+                1 - error,
+                f"G = {exact_size - 1} is too small at p = {rate_text}, ε = {eps_text}",
+            ),
+            closed(
+                f"{label}-enough",
+                1 - error,
+                at(exact_size, rate),
+                f"G = {exact_size} is enough at p = {rate_text}, ε = {eps_text}",
+                "<=",
+            ),
+            closed(
+                f"{label}-law",
+                (law - printed) ** 2,
+                sp.Rational(1, 4),
+                f"the law gives {printed} (nearest integer) there",
+                "<=",
+            ),
         ]
     clauses += [
         near("phi-8-half", at(8, sp.Rational(1, 2)), "0.9278", "φ(8, 1/2) = 0.9278"),
@@ -86,16 +111,20 @@ def group_size_law() -> Theorem:
         refutes=tuple(refutes),
         clauses=tuple(clauses),
         references=(paper("Corollary 2 and Table 1", "the exact sizes are in the same table"),),
-        implements=("identity.expectation.smallest_group_size",
-                    "identity.expectation.group_size_law", "identity.expectation.fidelity"),
+        implements=("identity.expectation.group_size_law",),
         corrected_by=("expectation.monotone", "expectation.group-size-law-second-order"),
         mutants=(
-            Mutant("also false with one more rollout", "p-1-20-eps-1-10",
-                   domain=Domain(unit, Real(eps, 0, 1),
-                                 Integer(G, 1 / (8 * eps * p * (1 - p)) - 1))),
-            Mutant("also false for ε/2 more", "p-1-20-eps-1-100", lhs=1 - eps * sp.Rational(101, 100)),
-            Mutant("G = 6 enough at p = 1/2", "p-1-2-eps-1-10-enough",
-                   rhs=at(6, sp.Rational(1, 2))),
+            Mutant(
+                "also false with one more rollout",
+                "p-1-20-eps-1-10",
+                domain=Domain(unit, Real(eps, 0, 1), Integer(G, 1 / (8 * eps * p * (1 - p)) - 1)),
+            ),
+            Mutant(
+                "also false for ε/2 more", "p-1-20-eps-1-100", lhs=1 - eps * sp.Rational(101, 100)
+            ),
+            Mutant(
+                "G = 6 enough at p = 1/2", "p-1-2-eps-1-10-enough", rhs=at(6, sp.Rational(1, 2))
+            ),
         ),
         check=CHECKS["expectation.group-size-law"],
     )
@@ -119,15 +148,32 @@ def second_order() -> Theorem:
         assumptions=("The remainder of the expansion is bounded by expectation.attenuation.",),
         uses=("expectation.attenuation",),
         clauses=(
-            Clause("root", domain, Claim(predicted, "=", eps), Chain((
-                Step("clear the root's denominators", "=",
-                     4 * eps**2 * (first * (first + exact_root) / (2 * eps) + second)
-                     / (first + exact_root) ** 2),
-                Step("(a + √(a²+4εb))² = 2a(a + √(a²+4εb)) + 4εb", "=", eps),
-            )), given=(Instance("expectation.attenuation", "discriminant"),)),
+            Clause(
+                "root",
+                domain,
+                Claim(predicted, "=", eps),
+                Chain(
+                    (
+                        Step(
+                            "clear the root's denominators",
+                            "=",
+                            4
+                            * eps**2
+                            * (first * (first + exact_root) / (2 * eps) + second)
+                            / (first + exact_root) ** 2,
+                        ),
+                        Step("(a + √(a²+4εb))² = 2a(a + √(a²+4εb)) + 4εb", "=", eps),
+                    )
+                ),
+                given=(Instance("expectation.attenuation", "discriminant"),),
+            ),
             near("value", value, "271.1", "271.1 at p = 1/20, ε = 1/100"),
-            closed("larger", first.xreplace(point) / point[eps], value,
-                                     "more than the first-order 263.2 there"),
+            closed(
+                "larger",
+                first.xreplace(point) / point[eps],
+                value,
+                "more than the first-order 263.2 there",
+            ),
         ),
         references=(paper("Corollary 2", "second order ours"),),
         implements=("identity.expectation.group_size_law",),
@@ -167,10 +213,18 @@ def rare() -> Theorem:
         low_, high_ = sp.Rational(text) - unit_, sp.Rational(text) + unit_
         target = 1 - sp.Rational(error)
         return (
-            closed(f"lambda-{label}-below", ratio(str(low_)), target,
-                   f"E√Poisson(λ)/√λ < {target} at λ = {low_}"),
-            closed(f"lambda-{label}-above", target, ratio(str(high_)),
-                   f"and > {target} at λ = {high_}, so λ = {text}"),
+            closed(
+                f"lambda-{label}-below",
+                ratio(str(low_)),
+                target,
+                f"E√Poisson(λ)/√λ < {target} at λ = {low_}",
+            ),
+            closed(
+                f"lambda-{label}-above",
+                target,
+                ratio(str(high_)),
+                f"and > {target} at λ = {high_}, so λ = {text}",
+            ),
         )
 
     return Theorem(
@@ -183,43 +237,122 @@ def rare() -> Theorem:
         ),
         assumptions=("√(λ(1−p)) φ = √G E[σ], by the definition of φ.",),
         clauses=(
-            Clause("above", domain, Claim(scaled, "<=", poisson + slack), Chain((
-                spread_in,
-                Step("√(1 − k/G) ≤ 1", "<=", mean_root,
-                     by=((1, Termwise(total, mean_root.function, "<=", steps=(
-                         Step("√(G−k)/√G ≤ 1 by (y − 1)² ≥ 0 and y² ≤ 1", "<=",
-                              mean_root.function,
-                              by=((pmf(k) * sp.sqrt(k) / 2, Square(y - 1)),)),))),)),
-                Step("Binomial(G, p) against Poisson(Gp)", "<=", poisson + slack,
-                     by=((1, Cite("poisson-root-above", cite)),)),
-            )), words="√G E[σ] ≤ E√Poisson(Gp) + Gp²"),
-            Clause("below", domain, Claim(poisson - p * (1 + 2 * G * p), "<=", scaled), Chain((
-                Step("p(1 + 2Gp) is at least Gp² + E[(K² + K)/2]/G", "<=",
-                     poisson - slack - (G * p + G * (G - 1) * p**2 / 2) / G),
-                Step("E[(K² + K)/2] = Gp + G(G−1)p²/2", "=", poisson - slack - square / G,
-                     by=(BinomialMoments(k, G, p, (k**2 + k) / 2),)),
-                Step("Binomial(G, p) against Poisson(Gp)", "<=", mean_root - square / G,
-                     by=((1, Cite("poisson-root-below", cite)),)),
-                Step("one sum", "=", low,
-                     by=(Linear(low, ((1, mean_root.function), (-1 / G, square.function))),)),
-                Step("√k √(1 − k/G) ≥ √k (1 − k/G) ≥ √k − (k² + k)/(2G)", "<=", total,
-                     by=((1, Termwise(low, body, "<=", steps=(
-                         Step("√k ≤ (k + 1)/2 by (√k − 1)² ≥ 0", "<=",
-                              pmf(k) * sp.sqrt(k) * (1 - k / G),
-                              by=((pmf(k) * k / (2 * G), Square(sp.sqrt(k) - 1)),)),
-                         Step("y² ≤ y for y = √(1−k/G) ≤ 1", "<=", body,
-                              by=((pmf(k) * sp.sqrt(k) * y / 2, Square(y - 1)),)),))),)),
-                spread_out,
-            )), words="√G E[σ] ≥ E√Poisson(Gp) − p(1 + 2Gp)"),
+            Clause(
+                "above",
+                domain,
+                Claim(scaled, "<=", poisson + slack),
+                Chain(
+                    (
+                        spread_in,
+                        Step(
+                            "√(1 − k/G) ≤ 1",
+                            "<=",
+                            mean_root,
+                            by=(
+                                (
+                                    1,
+                                    Termwise(
+                                        total,
+                                        mean_root.function,
+                                        "<=",
+                                        steps=(
+                                            Step(
+                                                "√(G−k)/√G ≤ 1 by (y − 1)² ≥ 0 and y² ≤ 1",
+                                                "<=",
+                                                mean_root.function,
+                                                by=((pmf(k) * sp.sqrt(k) / 2, Square(y - 1)),),
+                                            ),
+                                        ),
+                                    ),
+                                ),
+                            ),
+                        ),
+                        Step(
+                            "Binomial(G, p) against Poisson(Gp)",
+                            "<=",
+                            poisson + slack,
+                            by=((1, Cite("poisson-root-above", cite)),),
+                        ),
+                    )
+                ),
+                words="√G E[σ] ≤ E√Poisson(Gp) + Gp²",
+            ),
+            Clause(
+                "below",
+                domain,
+                Claim(poisson - p * (1 + 2 * G * p), "<=", scaled),
+                Chain(
+                    (
+                        Step(
+                            "p(1 + 2Gp) is at least Gp² + E[(K² + K)/2]/G",
+                            "<=",
+                            poisson - slack - (G * p + G * (G - 1) * p**2 / 2) / G,
+                        ),
+                        Step(
+                            "E[(K² + K)/2] = Gp + G(G−1)p²/2",
+                            "=",
+                            poisson - slack - square / G,
+                            by=(BinomialMoments(k, G, p, (k**2 + k) / 2),),
+                        ),
+                        Step(
+                            "Binomial(G, p) against Poisson(Gp)",
+                            "<=",
+                            mean_root - square / G,
+                            by=((1, Cite("poisson-root-below", cite)),),
+                        ),
+                        Step(
+                            "one sum",
+                            "=",
+                            low,
+                            by=(Linear(low, ((1, mean_root.function), (-1 / G, square.function))),),
+                        ),
+                        Step(
+                            "√k √(1 − k/G) ≥ √k (1 − k/G) ≥ √k − (k² + k)/(2G)",
+                            "<=",
+                            total,
+                            by=(
+                                (
+                                    1,
+                                    Termwise(
+                                        low,
+                                        body,
+                                        "<=",
+                                        steps=(
+                                            Step(
+                                                "√k ≤ (k + 1)/2 by (√k − 1)² ≥ 0",
+                                                "<=",
+                                                pmf(k) * sp.sqrt(k) * (1 - k / G),
+                                                by=(
+                                                    (pmf(k) * k / (2 * G), Square(sp.sqrt(k) - 1)),
+                                                ),
+                                            ),
+                                            Step(
+                                                "y² ≤ y for y = √(1−k/G) ≤ 1",
+                                                "<=",
+                                                body,
+                                                by=((pmf(k) * sp.sqrt(k) * y / 2, Square(y - 1)),),
+                                            ),
+                                        ),
+                                    ),
+                                ),
+                            ),
+                        ),
+                        spread_out,
+                    )
+                ),
+                words="√G E[σ] ≥ E√Poisson(Gp) − p(1 + 2Gp)",
+            ),
             *bracket("10", "2.0415", "1/10"),
             *bracket("5", "3.3447", "1/20"),
             *bracket("1", "12.976", "1/100"),
         ),
         references=(paper("§4", "rare-success limit ours"),),
-        implements=("identity.expectation.smallest_group_size",),
         mutants=(
-            Mutant("E√Poisson(2Gp)", "below",
-                   lhs=PoissonMean(sp.sqrt(m), m, 2 * G * p) - p * (1 + 2 * G * p)),
+            Mutant(
+                "E√Poisson(2Gp)",
+                "below",
+                lhs=PoissonMean(sp.sqrt(m), m, 2 * G * p) - p * (1 + 2 * G * p),
+            ),
             Mutant("no slack, reversed", "above", lhs=poisson + slack, rhs=scaled),
             Mutant("λ for 5 % at 10 %", "lambda-10-below", lhs=ratio("3.3447")),
         ),

@@ -24,9 +24,7 @@ def score_means() -> int:
                 if both != dp:
                     raise AssertionError(f"gradient at {weights}, {slopes}, {rewards}")
                 if 0 < p < 1:
-                    wrong = sum(
-                        x * s * (1 - r) for x, s, r in zip(pi, score, rewards, strict=True)
-                    )
+                    wrong = sum(x * s * (1 - r) for x, s, r in zip(pi, score, rewards, strict=True))
                     if both / p != dp / p or wrong / (1 - p) != -dp / (1 - p):
                         raise AssertionError(f"conditional means at {weights}, {rewards}")
                 cases += 1
@@ -63,8 +61,11 @@ def mixed_share() -> int:
     for G in range(2, 9):
         for p in (Fraction(1, 9), Fraction(1, 3), Fraction(1, 2), Fraction(7, 8)):
             share = sum(
-                (p ** sum(r) * (1 - p) ** (G - sum(r)) for r in product((0, 1), repeat=G)
-                 if 0 < sum(r) < G),
+                (
+                    p ** sum(r) * (1 - p) ** (G - sum(r))
+                    for r in product((0, 1), repeat=G)
+                    if 0 < sum(r) < G
+                ),
                 Fraction(0),
             )
             low = G * p * (1 - p) ** (G - 1)

@@ -39,8 +39,7 @@ def score_means() -> Theorem:
             total,
             body,
             steps=(
-                Step("π ∂ log π = ∂π, by the quotient rule", "=", body,
-                     by=(Differentiate(score),)),
+                Step("π ∂ log π = ∂π, by the quotient rule", "=", body, by=(Differentiate(score),)),
             ),
         )
 
@@ -61,22 +60,55 @@ def score_means() -> Theorem:
             "On policy: the rollouts are drawn from the policy that is differentiated.",
         ),
         clauses=(
-            Clause("zero", domain, Claim(mean_score, "=", 0), Chain((
-                Step("derivative of the normalised weights", "=", flat_score,
-                     by=(flatten(mean_score, sp.Integer(1)),)),
-                Step("Z does not depend on the response", "=", dZy / Z - Zy * dZ / Z**2,
-                     by=(Linear(flat_score, ((1 / Z, slope), (-dZ / Z**2, w(y)))),)),
-                Step("Σ ∂w = ∂Z and Σ w = Z", "=", 0),
-            ))),
-            Clause("gradient", domain, Claim(mean_both, "=", sp.Derivative(mean_reward, theta)),
-                   Chain((
-                Step("π ∂ log π = ∂π", "=", flat_both, by=(flatten(mean_both, reward(y)),)),
-                Step("Z does not depend on the response", "=", split_both,
-                     by=(Linear(flat_both, ((1 / Z, reward(y) * slope),
-                                            (-dZ / Z**2, reward(y) * w(y)))),)),
-                Step("quotient rule for E[R]", "=", sp.Derivative(mean_reward, theta),
-                     by=(Differentiate(sp.Derivative(mean_reward, theta)),)),
-            ))),
+            Clause(
+                "zero",
+                domain,
+                Claim(mean_score, "=", 0),
+                Chain(
+                    (
+                        Step(
+                            "derivative of the normalised weights",
+                            "=",
+                            flat_score,
+                            by=(flatten(mean_score, sp.Integer(1)),),
+                        ),
+                        Step(
+                            "Z does not depend on the response",
+                            "=",
+                            dZy / Z - Zy * dZ / Z**2,
+                            by=(Linear(flat_score, ((1 / Z, slope), (-dZ / Z**2, w(y)))),),
+                        ),
+                        Step("Σ ∂w = ∂Z and Σ w = Z", "=", 0),
+                    )
+                ),
+            ),
+            Clause(
+                "gradient",
+                domain,
+                Claim(mean_both, "=", sp.Derivative(mean_reward, theta)),
+                Chain(
+                    (
+                        Step("π ∂ log π = ∂π", "=", flat_both, by=(flatten(mean_both, reward(y)),)),
+                        Step(
+                            "Z does not depend on the response",
+                            "=",
+                            split_both,
+                            by=(
+                                Linear(
+                                    flat_both,
+                                    ((1 / Z, reward(y) * slope), (-dZ / Z**2, reward(y) * w(y))),
+                                ),
+                            ),
+                        ),
+                        Step(
+                            "quotient rule for E[R]",
+                            "=",
+                            sp.Derivative(mean_reward, theta),
+                            by=(Differentiate(sp.Derivative(mean_reward, theta)),),
+                        ),
+                    )
+                ),
+            ),
         ),
         references=(Reference("Williams 1992", "", "Machine Learning 8", "REINFORCE"),),
         mutants=(
@@ -95,14 +127,21 @@ def power_order() -> Theorem:
         title="Powers keep the order of positive numbers",
         words="0 < x < a implies xⁿ < aⁿ for every n ≥ 1.",
         clauses=(
-            Clause("order", domain, Claim(x**n, "<", a**n), Induction(
-                n,
-                base=Chain((Step("x < a", "<", a),)),
-                step=Chain((
-                    Step("the hypothesis times x", "<", x * a**n, by=((x, Hypothesis()),)),
-                    Step("x < a times aⁿ", "<", a ** (n + 1)),
-                )),
-            )),
+            Clause(
+                "order",
+                domain,
+                Claim(x**n, "<", a**n),
+                Induction(
+                    n,
+                    base=Chain((Step("x < a", "<", a),)),
+                    step=Chain(
+                        (
+                            Step("the hypothesis times x", "<", x * a**n, by=((x, Hypothesis()),)),
+                            Step("x < a times aⁿ", "<", a ** (n + 1)),
+                        )
+                    ),
+                ),
+            ),
         ),
         references=(Reference("elementary", "", ""),),
         mutants=(
@@ -122,25 +161,37 @@ def tangent_line() -> Theorem:
         title="A power lies above its tangents",
         words="xⁿ ≥ aⁿ + n aⁿ⁻¹ (x − a) for x ≥ 0, a > 0 and n ≥ 1.",
         clauses=(
-            Clause("tangent", domain, Claim(line, "<=", x**n), Induction(
-                n,
-                base=Chain((Step("both sides are x", "<=", x),)),
-                step=Chain((
-                    Step("n aⁿ⁻¹(x−a)² ≥ 0", "<=", x * line,
-                         by=((n * a ** (n - 1), Square(x - a)),)),
-                    Step("the hypothesis times x ≥ 0", "<=", x ** (n + 1),
-                         by=((x, Hypothesis()),)),
-                )),
-            )),
+            Clause(
+                "tangent",
+                domain,
+                Claim(line, "<=", x**n),
+                Induction(
+                    n,
+                    base=Chain((Step("both sides are x", "<=", x),)),
+                    step=Chain(
+                        (
+                            Step(
+                                "n aⁿ⁻¹(x−a)² ≥ 0",
+                                "<=",
+                                x * line,
+                                by=((n * a ** (n - 1), Square(x - a)),),
+                            ),
+                            Step(
+                                "the hypothesis times x ≥ 0",
+                                "<=",
+                                x ** (n + 1),
+                                by=((x, Hypothesis()),),
+                            ),
+                        )
+                    ),
+                ),
+            ),
         ),
         references=(Reference("elementary", "", "Bernoulli's inequality"),),
         mutants=(
-            Mutant("slope n+1", "tangent",
-                   lhs=a**n + (n + 1) * a ** (n - 1) * (x - a)),
+            Mutant("slope n+1", "tangent", lhs=a**n + (n + 1) * a ** (n - 1) * (x - a)),
             Mutant("strict", "tangent", relation="<", lhs=line + (x - a) ** 2),
             Mutant("below", "tangent", lhs=x**n, rhs=line),
         ),
         check=lemma_checks.tangent_line,
     )
-
-

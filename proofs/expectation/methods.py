@@ -71,13 +71,20 @@ def quadratic(lhs: RolloutMean, factor: sp.Expr, closed: sp.Expr, domain: Domain
     """E[g] for a step proportional to σ²: one second moment of the binomial."""
     counted = Tower(lhs, K).value(Context(domain))
     second = binomial_mean(K * (G - K), K, G, p)
-    return Chain((
-        Step(CONDITIONAL, "=", counted, by=(Tower(lhs, K),)),
-        Step("at k correct the update is proportional to k(G−k) Δs", "=", factor * second,
-             by=(Linear(counted, ((factor, second.function),)),)),
-        Step("E[K(G−K)] = G(G−1)p(1−p)", "=", closed,
-             by=(BinomialMoments(K, G, p, K * (G - K)),)),
-    ))
+    return Chain(
+        (
+            Step(CONDITIONAL, "=", counted, by=(Tower(lhs, K),)),
+            Step(
+                "at k correct the update is proportional to k(G−k) Δs",
+                "=",
+                factor * second,
+                by=(Linear(counted, ((factor, second.function),)),),
+            ),
+            Step(
+                "E[K(G−K)] = G(G−1)p(1−p)", "=", closed, by=(BinomialMoments(K, G, p, K * (G - K)),)
+            ),
+        )
+    )
 
 
 def dr_grpo() -> Theorem:
@@ -91,11 +98,19 @@ def dr_grpo() -> Theorem:
         assumptions=SETTING,
         uses=(SCORES,),
         clauses=(
-            Clause("update", domain, Claim(lhs, "=", closed),
-                   quadratic(lhs, Dp[d] / (G**2 * p * q), closed, domain)),
+            Clause(
+                "update",
+                domain,
+                Claim(lhs, "=", closed),
+                quadratic(lhs, Dp[d] / (G**2 * p * q), closed, domain),
+            ),
         ),
         references=(paper("§3"), Reference("arXiv 2503.20783", "", "§3")),
-        implements=("identity.expectation.update_weight", "identity.expectation.surrogate"),
+        implements=(
+            "identity.expectation.update_weight",
+            "identity.expectation.surrogate",
+            "identity.expectation.gradient_mass",
+        ),
         mutants=(
             Mutant("factor dropped", "update", rhs=Dp[d]),
             Mutant("factor inverted", "update", rhs=G / (G - 1) * Dp[d]),
@@ -115,15 +130,24 @@ def rloo() -> Theorem:
         assumptions=SETTING,
         uses=(SCORES,),
         clauses=(
-            Clause("update", domain, Claim(lhs, "=", Dp[d]),
-                   quadratic(lhs, Dp[d] / (G * (G - 1) * p * q), Dp[d], domain)),
+            Clause(
+                "update",
+                domain,
+                Claim(lhs, "=", Dp[d]),
+                quadratic(lhs, Dp[d] / (G * (G - 1) * p * q), Dp[d], domain),
+            ),
         ),
         references=(paper("Proposition 1"),),
-        implements=("identity.expectation.update_weight", "identity.expectation.surrogate"),
+        implements=(
+            "identity.expectation.update_weight",
+            "identity.expectation.surrogate",
+            "identity.expectation.gradient_mass",
+        ),
         mutants=(
             Mutant("Dr. GRPO's factor", "update", rhs=(G - 1) / G * Dp[d]),
-            Mutant("baseline over all G", "update",
-                   lhs=RolloutMean(mean((R[i] - mu) * s[i, d]), 0, G)),
+            Mutant(
+                "baseline over all G", "update", lhs=RolloutMean(mean((R[i] - mu) * s[i, d]), 0, G)
+            ),
             Mutant("log-likelihood weight", "update", rhs=Dp[d] / p),
         ),
         check=CHECKS["expectation.rloo"],
@@ -143,15 +167,34 @@ def bessel_weight() -> Theorem:
         assumptions=(*SETTING, "g = 0 for unanimous groups; ε = 0."),
         uses=(SCORES, WEIGHT),
         clauses=(
-            Clause("update", domain, Claim(lhs, "=", factor * weight() * Dp[d]), Chain((
-                Step(CONDITIONAL, "=", counted, by=(Tower(lhs, K),)),
-                Step("at every k the step is √((G−1)/G) times the one with ddof 0", "=",
-                     factor * plain, by=(Linear(counted, ((factor, plain.function),)),)),
-                Step("that one has mean E[g]", "=", factor * grpo_mean,
-                     by=(Tower(grpo_mean, K),)),
-                Step("the weight of GRPO", "=", factor * weight() * Dp[d],
-                     by=(Instance(WEIGHT, "update"),)),
-            ))),
+            Clause(
+                "update",
+                domain,
+                Claim(lhs, "=", factor * weight() * Dp[d]),
+                Chain(
+                    (
+                        Step(CONDITIONAL, "=", counted, by=(Tower(lhs, K),)),
+                        Step(
+                            "at every k the step is √((G−1)/G) times the one with ddof 0",
+                            "=",
+                            factor * plain,
+                            by=(Linear(counted, ((factor, plain.function),)),),
+                        ),
+                        Step(
+                            "that one has mean E[g]",
+                            "=",
+                            factor * grpo_mean,
+                            by=(Tower(grpo_mean, K),),
+                        ),
+                        Step(
+                            "the weight of GRPO",
+                            "=",
+                            factor * weight() * Dp[d],
+                            by=(Instance(WEIGHT, "update"),),
+                        ),
+                    )
+                ),
+            ),
         ),
         references=(paper("§2"),),
         implements=("identity.expectation.update_weight",),
@@ -180,43 +223,119 @@ def mixed_share_theorem() -> Theorem:
         assumptions=(BINARY,),
         uses=(SCORES,),
         clauses=(
-            Clause("kept", rollouts(), Claim(mixed_share, "=", kept), Chain((
-                Step("K ~ Binomial(G, p)", "=", counted, by=(Tower(mixed_share, K),)),
-                Step("add the two ends", "=", whole - p**G - q**G,
-                     by=(Split(whole, first=1, last=1),)),
-                Step("probabilities sum to 1", "=", kept, by=(BinomialTheorem(K, G, p, q),)),
-            ))),
-            Clause("at-most", sizes, Claim(kept, "<=", G * p), Chain((
-                Step("probabilities sum to 1", "=", whole - p**G - q**G,
-                     by=(BinomialTheorem(K, G, p, q),)),
-                Step("drop p^G", "<=", whole - q**G),
-                Step("the terms k ≥ 1", "=", ones, by=(Split(whole, first=1),)),
-                Step("1 ≤ k", "<=", count1, by=((1, Termwise(ones, pmf(K) * K, "<=")),)),
-                Step("and k = 0 adds nothing", "=", count, by=(Split(count, first=1),)),
-                Step("E[K] = Gp", "=", G * p, by=(BinomialMoments(K, G, p, K),)),
-            )), words="1 − p^G − (1−p)^G ≤ Gp"),
-            Clause("at-least", sizes, Claim(single, "<=", kept), Chain((
-                Step("the other mixed counts only add", "<=", single + others,
-                     by=((1, Nonnegative(others)),)),
-                Step("k = 1 and those are all but the ends", "=", whole - p**G - q**G,
-                     by=(Split(whole, first=2, last=1),)),
-                Step("probabilities sum to 1", "=", kept, by=(BinomialTheorem(K, G, p, q),)),
-            )), words="Gp(1−p)^(G−1) ≤ 1 − p^G − (1−p)^G"),
-            Clause("positive", sizes, Claim(0, "<", kept), Chain((
-                Step("k = 1 has a positive probability", "<", single),
-                Step("and the other mixed counts only add", "<=", single + others,
-                     by=((1, Nonnegative(others)),)),
-                Step("those are all but the ends", "=", whole - p**G - q**G,
-                     by=(Split(whole, first=2, last=1),)),
-                Step("probabilities sum to 1", "=", kept, by=(BinomialTheorem(K, G, p, q),)),
-            ))),
-            Clause("share-positive", rollouts(), Claim(0, "<", mixed_share), Chain((
-                Step("k = 1 has a positive probability", "<", single),
-                Step("and the other mixed counts only add", "<=", single + others,
-                     by=((1, Nonnegative(others)),)),
-                Step("those are all mixed counts", "=", counted, by=(Split(counted, first=1),)),
-                Step("K ~ Binomial(G, p)", "=", mixed_share, by=(Tower(mixed_share, K),)),
-            ))),
+            Clause(
+                "kept",
+                rollouts(),
+                Claim(mixed_share, "=", kept),
+                Chain(
+                    (
+                        Step("K ~ Binomial(G, p)", "=", counted, by=(Tower(mixed_share, K),)),
+                        Step(
+                            "add the two ends",
+                            "=",
+                            whole - p**G - q**G,
+                            by=(Split(whole, first=1, last=1),),
+                        ),
+                        Step(
+                            "probabilities sum to 1", "=", kept, by=(BinomialTheorem(K, G, p, q),)
+                        ),
+                    )
+                ),
+            ),
+            Clause(
+                "at-most",
+                sizes,
+                Claim(kept, "<=", G * p),
+                Chain(
+                    (
+                        Step(
+                            "probabilities sum to 1",
+                            "=",
+                            whole - p**G - q**G,
+                            by=(BinomialTheorem(K, G, p, q),),
+                        ),
+                        Step("drop p^G", "<=", whole - q**G),
+                        Step("the terms k ≥ 1", "=", ones, by=(Split(whole, first=1),)),
+                        Step("1 ≤ k", "<=", count1, by=((1, Termwise(ones, pmf(K) * K, "<=")),)),
+                        Step("and k = 0 adds nothing", "=", count, by=(Split(count, first=1),)),
+                        Step("E[K] = Gp", "=", G * p, by=(BinomialMoments(K, G, p, K),)),
+                    )
+                ),
+                words="1 − p^G − (1−p)^G ≤ Gp",
+            ),
+            Clause(
+                "at-least",
+                sizes,
+                Claim(single, "<=", kept),
+                Chain(
+                    (
+                        Step(
+                            "the other mixed counts only add",
+                            "<=",
+                            single + others,
+                            by=((1, Nonnegative(others)),),
+                        ),
+                        Step(
+                            "k = 1 and those are all but the ends",
+                            "=",
+                            whole - p**G - q**G,
+                            by=(Split(whole, first=2, last=1),),
+                        ),
+                        Step(
+                            "probabilities sum to 1", "=", kept, by=(BinomialTheorem(K, G, p, q),)
+                        ),
+                    )
+                ),
+                words="Gp(1−p)^(G−1) ≤ 1 − p^G − (1−p)^G",
+            ),
+            Clause(
+                "positive",
+                sizes,
+                Claim(0, "<", kept),
+                Chain(
+                    (
+                        Step("k = 1 has a positive probability", "<", single),
+                        Step(
+                            "and the other mixed counts only add",
+                            "<=",
+                            single + others,
+                            by=((1, Nonnegative(others)),),
+                        ),
+                        Step(
+                            "those are all but the ends",
+                            "=",
+                            whole - p**G - q**G,
+                            by=(Split(whole, first=2, last=1),),
+                        ),
+                        Step(
+                            "probabilities sum to 1", "=", kept, by=(BinomialTheorem(K, G, p, q),)
+                        ),
+                    )
+                ),
+            ),
+            Clause(
+                "share-positive",
+                rollouts(),
+                Claim(0, "<", mixed_share),
+                Chain(
+                    (
+                        Step("k = 1 has a positive probability", "<", single),
+                        Step(
+                            "and the other mixed counts only add",
+                            "<=",
+                            single + others,
+                            by=((1, Nonnegative(others)),),
+                        ),
+                        Step(
+                            "those are all mixed counts",
+                            "=",
+                            counted,
+                            by=(Split(counted, first=1),),
+                        ),
+                        Step("K ~ Binomial(G, p)", "=", mixed_share, by=(Tower(mixed_share, K),)),
+                    )
+                ),
+            ),
         ),
         references=(paper("§5", "bounds ours"),),
         implements=("identity.expectation.groups_per_kept",),
@@ -250,33 +369,82 @@ def dapo() -> Theorem:
         assumptions=(*SETTING, "A prompt is redrawn until its group is mixed."),
         uses=(WEIGHT, MIXED),
         clauses=(
-            Clause("update", rollouts(), Claim(grpo_mean / mixed_share, "=", ratio * Dp[d]), Chain((
-                Step("silent groups add 0 to the mean: the numerator is the weight of GRPO", "=",
-                     weight() * Dp[d] / mixed_share, by=(Instance(WEIGHT, "update"),)),
-                Step("the denominator is the probability of a mixed group", "=", ratio * Dp[d],
-                     by=(Instance(MIXED, "kept"),)),
-            )), words="E[g | 0 < K < G]",
-                   given=(Instance(MIXED, "positive"), Instance(MIXED, "share-positive"))),
-            Clause("rare-below", sizes, Claim(lower, "<=", ratio), Chain((
-                Step("the mixed share is at most Gp", "<=", first / kept,
-                     by=((first / (G * p * kept), Instance(MIXED, "at-most")),)),
-                Step("W_G is at least its term b = 0", "<=", (first + rest) / kept,
-                     by=((1 / kept, Nonnegative(rest)),)),
-                Step("together they are W_G", "=", ratio, by=(Split(weight(), first=1),)),
-            )), words="√(G−1)(1−p)^(G−1)/(Gp) ≤ W_G/(1 − p^G − (1−p)^G)",
-                   given=(Instance(MIXED, "positive"),)),
-            Clause("rare-above", wide, Claim(ratio, "<=", upper), Chain((
-                Step("the weight saturates", "<=", top / kept,
-                     by=((1 / kept, Instance(WEIGHT, "bound")),)),
-                Step("the mixed share is at least Gp(1−p)^(G−1)", "<=", upper,
-                     by=((top / (single * kept), Instance(MIXED, "at-least")),)),
-            )), words="W_G/(1 − p^G − (1−p)^G) ≤ √(G−1)/(Gp(1−p)^(G−1))",
-                   given=(Instance(MIXED, "positive"),)),
+            Clause(
+                "update",
+                rollouts(),
+                Claim(grpo_mean / mixed_share, "=", ratio * Dp[d]),
+                Chain(
+                    (
+                        Step(
+                            "silent groups add 0 to the mean: the numerator is the weight of GRPO",
+                            "=",
+                            weight() * Dp[d] / mixed_share,
+                            by=(Instance(WEIGHT, "update"),),
+                        ),
+                        Step(
+                            "the denominator is the probability of a mixed group",
+                            "=",
+                            ratio * Dp[d],
+                            by=(Instance(MIXED, "kept"),),
+                        ),
+                    )
+                ),
+                words="E[g | 0 < K < G]",
+                given=(Instance(MIXED, "positive"), Instance(MIXED, "share-positive")),
+            ),
+            Clause(
+                "rare-below",
+                sizes,
+                Claim(lower, "<=", ratio),
+                Chain(
+                    (
+                        Step(
+                            "the mixed share is at most Gp",
+                            "<=",
+                            first / kept,
+                            by=((first / (G * p * kept), Instance(MIXED, "at-most")),),
+                        ),
+                        Step(
+                            "W_G is at least its term b = 0",
+                            "<=",
+                            (first + rest) / kept,
+                            by=((1 / kept, Nonnegative(rest)),),
+                        ),
+                        Step("together they are W_G", "=", ratio, by=(Split(weight(), first=1),)),
+                    )
+                ),
+                words="√(G−1)(1−p)^(G−1)/(Gp) ≤ W_G/(1 − p^G − (1−p)^G)",
+                given=(Instance(MIXED, "positive"),),
+            ),
+            Clause(
+                "rare-above",
+                wide,
+                Claim(ratio, "<=", upper),
+                Chain(
+                    (
+                        Step(
+                            "the weight saturates",
+                            "<=",
+                            top / kept,
+                            by=((1 / kept, Instance(WEIGHT, "bound")),),
+                        ),
+                        Step(
+                            "the mixed share is at least Gp(1−p)^(G−1)",
+                            "<=",
+                            upper,
+                            by=((top / (single * kept), Instance(MIXED, "at-least")),),
+                        ),
+                    )
+                ),
+                words="W_G/(1 − p^G − (1−p)^G) ≤ √(G−1)/(Gp(1−p)^(G−1))",
+                given=(Instance(MIXED, "positive"),),
+            ),
         ),
         references=(Reference("arXiv 2503.14476", "", "§3.2", "the method"), paper("§5")),
         implements=(
             "identity.expectation.update_weight",
             "identity.expectation.surrogate",
+            "identity.expectation.gradient_mass",
             "identity.expectation.groups_per_kept",
         ),
         mutants=(
@@ -308,11 +476,15 @@ def dapo_same_as_grpo() -> Theorem:
         ),
         assumptions=SETTING,
         refutes=(
-            Refutation("two-rollouts", Domain(unit), same(two, share), ((p, sp.Rational(1, 4)),),
-                       "filtered and plain weight differ by a constant factor only"),
+            Refutation(
+                "two-rollouts",
+                Domain(unit),
+                same(two, share),
+                ((p, sp.Rational(1, 4)),),
+                "filtered and plain weight differ by a constant factor only",
+            ),
         ),
         references=(Reference("folklore", "", "", "no paper is known to print it"),),
-        implements=("identity.expectation.update_weight",),
         corrected_by=("expectation.dapo",),
         mutants=(
             Mutant("also false at G = 8", "two-rollouts", lhs=other.lhs, rhs=other.rhs),
@@ -340,23 +512,54 @@ def pass_at_k() -> Theorem:
         assumptions=(*SETTING, "For binary rewards r_max − r_second = 1 exactly when k = 1."),
         uses=(SCORES,),
         clauses=(
-            Clause("surrogate", sizes, Claim(surrogate, "=", G * q ** (G - 1)), Chain((
-                Step("power and chain rule", "=", G * q ** (G - 1),
-                     by=(Differentiate(surrogate),)),
-            ))),
-            Clause("estimator", domain, Claim(lhs, "=", closed), Chain((
-                Step(CONDITIONAL, "=", counted, by=(Tower(lhs, K),)),
-                Step("one term, k = 1: G p (1−p)^(G−1) ∇p/p", "=", closed,
-                     by=(Unroll(counted),)),
-            ))),
+            Clause(
+                "surrogate",
+                sizes,
+                Claim(surrogate, "=", G * q ** (G - 1)),
+                Chain(
+                    (
+                        Step(
+                            "power and chain rule",
+                            "=",
+                            G * q ** (G - 1),
+                            by=(Differentiate(surrogate),),
+                        ),
+                    )
+                ),
+            ),
+            Clause(
+                "estimator",
+                domain,
+                Claim(lhs, "=", closed),
+                Chain(
+                    (
+                        Step(CONDITIONAL, "=", counted, by=(Tower(lhs, K),)),
+                        Step(
+                            "one term, k = 1: G p (1−p)^(G−1) ∇p/p",
+                            "=",
+                            closed,
+                            by=(Unroll(counted),),
+                        ),
+                    )
+                ),
+            ),
         ),
-        references=(Reference("pass@K policy gradients", "", "", "top-1 minus top-2, reconstructed"),),
-        implements=("identity.expectation.update_weight", "identity.expectation.surrogate"),
+        references=(
+            Reference("pass@K policy gradients", "", "", "top-1 minus top-2, reconstructed"),
+        ),
+        implements=(
+            "identity.expectation.update_weight",
+            "identity.expectation.surrogate",
+            "identity.expectation.gradient_mass",
+        ),
         mutants=(
             Mutant("a mean, not a sum", "estimator", lhs=RolloutMean(mean(R[i] * s[i, d]), 1, 1)),
             Mutant("exponent G", "surrogate", rhs=G * q**G),
-            Mutant("every correct rollout counts", "estimator",
-                   lhs=RolloutMean(total(R[i] * s[i, d]), 1, G)),
+            Mutant(
+                "every correct rollout counts",
+                "estimator",
+                lhs=RolloutMean(total(R[i] * s[i, d]), 1, G),
+            ),
         ),
         check=CHECKS["expectation.pass-at-k"],
     )
@@ -379,17 +582,38 @@ def max_rl() -> Theorem:
         assumptions=SETTING,
         uses=(SCORES,),
         clauses=(
-            Clause("update", domain, Claim(lhs, "=", closed), Chain((
-                Step(CONDITIONAL, "=", counted, by=(Tower(lhs, K),)),
-                Step("each k ≥ 1 contributes ∇p/p", "=", Dp[d] / p * ones,
-                     by=(Linear(counted, ((Dp[d] / p, pmf(K)),)),)),
-                Step("all but k = 0", "=", Dp[d] / p * (whole - q**G),
-                     by=(Split(whole, first=1),)),
-                Step("probabilities sum to 1", "=", closed, by=(BinomialTheorem(K, G, p, q),)),
-            ))),
+            Clause(
+                "update",
+                domain,
+                Claim(lhs, "=", closed),
+                Chain(
+                    (
+                        Step(CONDITIONAL, "=", counted, by=(Tower(lhs, K),)),
+                        Step(
+                            "each k ≥ 1 contributes ∇p/p",
+                            "=",
+                            Dp[d] / p * ones,
+                            by=(Linear(counted, ((Dp[d] / p, pmf(K)),)),),
+                        ),
+                        Step(
+                            "all but k = 0",
+                            "=",
+                            Dp[d] / p * (whole - q**G),
+                            by=(Split(whole, first=1),),
+                        ),
+                        Step(
+                            "probabilities sum to 1", "=", closed, by=(BinomialTheorem(K, G, p, q),)
+                        ),
+                    )
+                ),
+            ),
         ),
         references=(Reference("arXiv 2602.02710", "", "", "estimator, reconstructed"),),
-        implements=("identity.expectation.update_weight", "identity.expectation.surrogate"),
+        implements=(
+            "identity.expectation.update_weight",
+            "identity.expectation.surrogate",
+            "identity.expectation.gradient_mass",
+        ),
         mutants=(
             Mutant("log-likelihood", "update", rhs=Dp[d] / p),
             Mutant("exponent N−1", "update", rhs=(1 - q ** (G - 1)) / p * Dp[d]),
@@ -402,8 +626,13 @@ def max_rl() -> Theorem:
 def verifier_noise() -> Theorem:
     t, f = sp.symbols("t f")
     rates = (Real(t, 0, 1), Real(f, 0, 1))
-    noisy = Domain(Integer(G, 2, spread=3), unit, *rates, *COORDINATES,
-                   Group(G, success=p, slope=Dp, flip=(t, f)))
+    noisy = Domain(
+        Integer(G, 2, spread=3),
+        unit,
+        *rates,
+        *COORDINATES,
+        Group(G, success=p, slope=Dp, flip=(t, f)),
+    )
     clean = rollouts(None, *rates)
     rate = f + (t - f) * p
     rewarded = t * R[i] + f * (1 - R[i])  # chance that a rollout is rewarded, given its verdict
@@ -412,12 +641,18 @@ def verifier_noise() -> Theorem:
     def counted(lhs: RolloutMean, value: sp.Expr, h: sp.Expr, factor: sp.Expr) -> Chain:
         first = Tower(lhs, K).value(Context(clean))
         moment = binomial_mean(h, K, G, p)
-        return Chain((
-            Step(CONDITIONAL, "=", first, by=(Tower(lhs, K),)),
-            Step("a binomial mean", "=", factor * moment,
-                 by=(Linear(first, ((factor, moment.function),)),)),
-            Step("E[K] = Gp", "=", value, by=(BinomialMoments(K, G, p, h),)),
-        ))
+        return Chain(
+            (
+                Step(CONDITIONAL, "=", first, by=(Tower(lhs, K),)),
+                Step(
+                    "a binomial mean",
+                    "=",
+                    factor * moment,
+                    by=(Linear(first, ((factor, moment.function),)),),
+                ),
+                Step("E[K] = Gp", "=", value, by=(BinomialMoments(K, G, p, h),)),
+            )
+        )
 
     W = weight(G, rate)
     return Theorem(
@@ -428,23 +663,51 @@ def verifier_noise() -> Theorem:
             "f, then p̃ = f + (t−f)p and E[g] = (t−f) W_G(p̃) ∇p; since W_G > 0 the sign of the "
             "step is the sign of t − f."
         ),
-        assumptions=(*SETTING, "The verifier's errors are independent given correctness; 0 < t, f < 1."),
+        assumptions=(
+            *SETTING,
+            "The verifier's errors are independent given correctness; 0 < t, f < 1.",
+        ),
         uses=(SCORES, WEIGHT),
         clauses=(
-            Clause("rate", clean, Claim(share, "=", rate),
-                   counted(share, rate, f * G + (t - f) * K, 1 / G)),
-            Clause("pull", clean, Claim(pulled, "=", (t - f) * Dp[d]),
-                   counted(pulled, (t - f) * Dp[d], t * K * q - f * (G - K) * p,
-                           Dp[d] / (G * p * q)),
-                   words="E[R̃ s] = (t − f) ∇p"),
-            Clause("update", noisy, Claim(grpo_mean, "=", (t - f) * W * Dp[d]), Chain((
-                *weight_steps(grpo_mean, rate, (t - f) * Dp[d], noisy),
-                Step("p̃(1−p̃) cancels", "=", (t - f) * W * Dp[d]),
-            ))),
-            Clause("positive", Domain(Integer(G, 2), unit, *rates), Claim(0, "<", W), Chain((
-                Step("the weight is positive at every rate in (0, 1)", "<", W,
-                     by=((1, Instance(WEIGHT, "positive", ((p, rate),))),)),
-            ))),
+            Clause(
+                "rate",
+                clean,
+                Claim(share, "=", rate),
+                counted(share, rate, f * G + (t - f) * K, 1 / G),
+            ),
+            Clause(
+                "pull",
+                clean,
+                Claim(pulled, "=", (t - f) * Dp[d]),
+                counted(pulled, (t - f) * Dp[d], t * K * q - f * (G - K) * p, Dp[d] / (G * p * q)),
+                words="E[R̃ s] = (t − f) ∇p",
+            ),
+            Clause(
+                "update",
+                noisy,
+                Claim(grpo_mean, "=", (t - f) * W * Dp[d]),
+                Chain(
+                    (
+                        *weight_steps(grpo_mean, rate, (t - f) * Dp[d], noisy),
+                        Step("p̃(1−p̃) cancels", "=", (t - f) * W * Dp[d]),
+                    )
+                ),
+            ),
+            Clause(
+                "positive",
+                Domain(Integer(G, 2), unit, *rates),
+                Claim(0, "<", W),
+                Chain(
+                    (
+                        Step(
+                            "the weight is positive at every rate in (0, 1)",
+                            "<",
+                            W,
+                            by=((1, Instance(WEIGHT, "positive", ((p, rate),))),),
+                        ),
+                    )
+                ),
+            ),
         ),
         references=(Reference("arXiv 2601.04411", "", "", "reconstructed"),),
         implements=("identity.expectation.verifier_noise_weight",),

@@ -53,10 +53,12 @@ root = sp.sqrt(k * (G - k)) / G / sp.sqrt(v)  # σ/√(p(1−p)) at k correct
 def power_mean(polynomial: sp.Expr, variable: sp.Symbol) -> sp.Expr:
     """E of a polynomial in (σ²/pq), as E of powers of K(G−K); only used to state a chain."""
     coefficients = sp.Poly(polynomial, variable).all_coeffs()[::-1]
-    return sp.Add(*(
-        c / (G**2 * v) ** n * binomial_mean((k * (G - k)) ** n, k, G, p)
-        for n, c in enumerate(coefficients)
-    ))
+    return sp.Add(
+        *(
+            c / (G**2 * v) ** n * binomial_mean((k * (G - k)) ** n, k, G, p)
+            for n, c in enumerate(coefficients)
+        )
+    )
 
 
 def polynomial_steps(polynomial: sp.Expr, variable: sp.Symbol, closed: sp.Expr) -> tuple[Step, ...]:
@@ -74,8 +76,12 @@ def polynomial_steps(polynomial: sp.Expr, variable: sp.Symbol, closed: sp.Expr) 
         if c != 0
     )
     return (
-        Step("powers of K(G−K) apart", "=", power_mean(polynomial, variable),
-             by=(Linear(total, parts),)),
+        Step(
+            "powers of K(G−K) apart",
+            "=",
+            power_mean(polynomial, variable),
+            by=(Linear(total, parts),),
+        ),
         Step("binomial moments", "=", closed, by=moments),
     )
 
@@ -104,13 +110,23 @@ def binomial_sum() -> Theorem:
     def quadratic(lhs: RolloutMean) -> Chain:
         counted = Tower(lhs, K).value(Context(domain))
         moment = binomial_mean(K * (G - K), K, G, p)
-        return Chain((
-            Step("K ~ Binomial(G, p)", "=", counted, by=(Tower(lhs, K),)),
-            Step("K(G−K)/G² at every K", "=", moment / G**2,
-                 by=(Linear(counted, ((1 / G**2, moment.function),)),)),
-            Step("E[K(G−K)] = G(G−1)p(1−p)", "=", second,
-                 by=(BinomialMoments(K, G, p, K * (G - K)),)),
-        ))
+        return Chain(
+            (
+                Step("K ~ Binomial(G, p)", "=", counted, by=(Tower(lhs, K),)),
+                Step(
+                    "K(G−K)/G² at every K",
+                    "=",
+                    moment / G**2,
+                    by=(Linear(counted, ((1 / G**2, moment.function),)),),
+                ),
+                Step(
+                    "E[K(G−K)] = G(G−1)p(1−p)",
+                    "=",
+                    second,
+                    by=(BinomialMoments(K, G, p, K * (G - K)),),
+                ),
+            )
+        )
 
     return Theorem(
         id="expectation.binomial-sum",
@@ -122,11 +138,22 @@ def binomial_sum() -> Theorem:
         assumptions=(*SETTING, "p = sigmoid of the logit, so the score is R − p."),
         uses=(SCORES,),
         clauses=(
-            Clause("grpo", domain, Claim(grpo, "=", over_K / G), Chain((
-                Step("K ~ Binomial(G, p)", "=", first, by=(Tower(grpo, K),)),
-                Step("σ Δs = σ with Δs = 1", "=", over_K / G,
-                     by=(Linear(first, ((1 / G, over_K.function),)),)),
-            ))),
+            Clause(
+                "grpo",
+                domain,
+                Claim(grpo, "=", over_K / G),
+                Chain(
+                    (
+                        Step("K ~ Binomial(G, p)", "=", first, by=(Tower(grpo, K),)),
+                        Step(
+                            "σ Δs = σ with Δs = 1",
+                            "=",
+                            over_K / G,
+                            by=(Linear(first, ((1 / G, over_K.function),)),),
+                        ),
+                    )
+                ),
+            ),
             Clause("dr-grpo", domain, Claim(dr, "=", second), quadratic(dr)),
             Clause("variance", domain, Claim(spread, "=", second), quadratic(spread)),
         ),
@@ -135,8 +162,7 @@ def binomial_sum() -> Theorem:
         mutants=(
             Mutant("1/G dropped", "grpo", rhs=over_K),
             Mutant("(G−1)/G dropped", "dr-grpo", rhs=v),
-            Mutant("root dropped", "grpo", rhs=sp.Sum(
-                pmf(K) * K * (G - K), (K, 1, G - 1)) / G),
+            Mutant("root dropped", "grpo", rhs=sp.Sum(pmf(K) * K * (G - K), (K, 1, G - 1)) / G),
         ),
         check=CHECKS["expectation.binomial-sum"],
     )
@@ -151,8 +177,9 @@ def arcsine() -> Theorem:
     total = sp.Sum(pmf(k) * root, (k, 0, G))
     below = sp.Sum(pmf(k) * lower_poly.xreplace({x: ratio}), (k, 0, G))
     scaled = weight() * sp.sqrt(v)
-    as_std = Step("p(1−p) W_G = E[σ]", "=", fidelity,
-                  by=(Instance("expectation.grpo-weight", "mean-std"),))
+    as_std = Step(
+        "p(1−p) W_G = E[σ]", "=", fidelity, by=(Instance("expectation.grpo-weight", "mean-std"),)
+    )
     return Theorem(
         id="expectation.arcsine",
         title="Large groups ascend the arcsine of √p",
@@ -163,32 +190,94 @@ def arcsine() -> Theorem:
         assumptions=SETTING,
         uses=("expectation.grpo-weight", "expectation.monotone"),
         clauses=(
-            Clause("derivative", Domain(Real(x, 0, 1)), Claim(arc, "=", 1 / sp.sqrt(x * (1 - x))),
-                   Chain((Step("chain rule", "=", 1 / sp.sqrt(x * (1 - x)),
-                               by=(Differentiate(arc),)),))),
-            Clause("below", sizes, Claim(gap, "<=", scaled), Chain((
-                Step("the exact second-order mean is larger", "<=", floor),
-                *reversed_equalities(below, polynomial_steps(lower_poly, x, floor)),
-                Step("√x ≥ 1 + (x−1)/2 − (x−1)²/2 at every k", "<=", total,
-                     by=((1, Termwise(below, pmf(k) * root, "<=", steps=(
-                         Step("(√x − 1)²(x + 2√x)/2 ≥ 0", "<=", pmf(k) * root,
-                              by=((pmf(k) * (root**2 + 2 * root) / 2, Square(root - 1)),)),))),)),
-                Step("E[σ]/√(p(1−p))", "=", fidelity,
-                     by=(Linear(total, ((1 / sp.sqrt(v), std_mean().function),)),)),
-                Step("E[σ] = p(1−p) W_G", "=", scaled,
-                     by=(Instance("expectation.grpo-weight", "mean-std"),)),
-            )), words="√(p(1−p)) W_G ≥ 1 − 1/(2Gp(1−p))"),
-            Clause("above", sizes, Claim(scaled, "<=", 1), Chain((
-                as_std,
-                Step("φ ≤ 1", "<=", 1, by=((1, Instance("expectation.monotone", "at-most-one")),)),
-            )), words="√(p(1−p)) W_G ≤ 1"),
+            Clause(
+                "derivative",
+                Domain(Real(x, 0, 1)),
+                Claim(arc, "=", 1 / sp.sqrt(x * (1 - x))),
+                Chain(
+                    (Step("chain rule", "=", 1 / sp.sqrt(x * (1 - x)), by=(Differentiate(arc),)),)
+                ),
+            ),
+            Clause(
+                "below",
+                sizes,
+                Claim(gap, "<=", scaled),
+                Chain(
+                    (
+                        Step("the exact second-order mean is larger", "<=", floor),
+                        *reversed_equalities(below, polynomial_steps(lower_poly, x, floor)),
+                        Step(
+                            "√x ≥ 1 + (x−1)/2 − (x−1)²/2 at every k",
+                            "<=",
+                            total,
+                            by=(
+                                (
+                                    1,
+                                    Termwise(
+                                        below,
+                                        pmf(k) * root,
+                                        "<=",
+                                        steps=(
+                                            Step(
+                                                "(√x − 1)²(x + 2√x)/2 ≥ 0",
+                                                "<=",
+                                                pmf(k) * root,
+                                                by=(
+                                                    (
+                                                        pmf(k) * (root**2 + 2 * root) / 2,
+                                                        Square(root - 1),
+                                                    ),
+                                                ),
+                                            ),
+                                        ),
+                                    ),
+                                ),
+                            ),
+                        ),
+                        Step(
+                            "E[σ]/√(p(1−p))",
+                            "=",
+                            fidelity,
+                            by=(Linear(total, ((1 / sp.sqrt(v), std_mean().function),)),),
+                        ),
+                        Step(
+                            "E[σ] = p(1−p) W_G",
+                            "=",
+                            scaled,
+                            by=(Instance("expectation.grpo-weight", "mean-std"),),
+                        ),
+                    )
+                ),
+                words="√(p(1−p)) W_G ≥ 1 − 1/(2Gp(1−p))",
+            ),
+            Clause(
+                "above",
+                sizes,
+                Claim(scaled, "<=", 1),
+                Chain(
+                    (
+                        as_std,
+                        Step(
+                            "φ ≤ 1",
+                            "<=",
+                            1,
+                            by=((1, Instance("expectation.monotone", "at-most-one")),),
+                        ),
+                    )
+                ),
+                words="√(p(1−p)) W_G ≤ 1",
+            ),
         ),
-        references=(paper("§3"), ),
-        implements=("identity.expectation.surrogate", "identity.expectation.update_weight",
-                    "identity.expectation.gradient_mass"),
+        references=(paper("§3"),),
+        implements=(
+            "identity.expectation.surrogate",
+            "identity.expectation.fidelity",
+            "identity.expectation.gradient_mass",
+        ),
         mutants=(
-            Mutant("arcsine without the 2", "derivative", lhs=sp.Derivative(
-                sp.asin(sp.sqrt(x)), x)),
+            Mutant(
+                "arcsine without the 2", "derivative", lhs=sp.Derivative(sp.asin(sp.sqrt(x)), x)
+            ),
             Mutant("closer to 1", "below", lhs=1 - 1 / (20 * G * v)),
             Mutant("strictly above", "above", lhs=1, rhs=scaled),
         ),
@@ -200,8 +289,7 @@ def reversed_equalities(start: sp.Expr, steps: tuple[Step, ...]) -> tuple[Step, 
     """The same equalities read from the end to the start."""
     terms = [start, *(step.expr for step in steps)]
     return tuple(
-        Step(step.text, "=", terms[n], step.by)
-        for n, step in reversed(list(enumerate(steps)))
+        Step(step.text, "=", terms[n], step.by) for n, step in reversed(list(enumerate(steps)))
     )
 
 
@@ -213,23 +301,27 @@ REMAINDER = sp.Integer(12)  # C in |remainder| ≤ C/(Gp(1−p))³
 def attenuation() -> Theorem:
     x = sp.Symbol("x")
     e = x - 1
-    taylor = (
-        1 + e / 2 - e**2 / 8 + e**3 / 16 - 5 * e**4 / 128 + 7 * e**5 / 256
-    )
+    taylor = 1 + e / 2 - e**2 / 8 + e**3 / 16 - 5 * e**4 / 128 + 7 * e**5 / 256
     worst = sp.Rational(63, 256)  # the Taylor polynomial at x = 0
     lower_poly = taylor - worst * e**6
     second = 1 - 1 / (8 * G * v) - (7 - 16 * v) / (128 * G**2 * v**2)
     bound = REMAINDER / (G * v) ** 3
     # Sampled at moderate p only: the samples sum over all of 0..G, and G ≥ 1/(p(1−p)).
     points = tuple(sp.Rational(1, n) for n in (2, 3, 4, 7, 10, 20))
-    domain = Domain(Real(p, 0, sp.Rational(1, 2), open_high=False, samples=points),
-                    Integer(G, 1 / (p * (1 - p)), spread=60))
+    domain = Domain(
+        Real(p, 0, sp.Rational(1, 2), open_high=False, samples=points),
+        Integer(G, 1 / (p * (1 - p)), spread=60),
+    )
     total = sp.Sum(pmf(k) * root, (k, 0, G))
     above = sp.Sum(pmf(k) * taylor.xreplace({x: ratio}), (k, 0, G))
     below = sp.Sum(pmf(k) * lower_poly.xreplace({x: ratio}), (k, 0, G))
     ceiling, floor = moments_of(taylor, x), moments_of(lower_poly, x)
-    to_fidelity = Step("E[σ]/√(p(1−p))", "=", fidelity,
-                       by=(Linear(total, ((1 / sp.sqrt(v), std_mean().function),)),))
+    to_fidelity = Step(
+        "E[σ]/√(p(1−p))",
+        "=",
+        fidelity,
+        by=(Linear(total, ((1 / sp.sqrt(v), std_mean().function),)),),
+    )
     # t = √x: the remainders factor with non-negative coefficients.
     t = sp.Symbol("t")
     high = sp.div(sp.Poly(taylor.subs(x, t**2) - t, t), sp.Poly((t - 1) ** 6, t))[0].as_expr()
@@ -248,35 +340,96 @@ def attenuation() -> Theorem:
         assumptions=("Gp(1−p) ≥ 1 and p ≤ 1/2; for p > 1/2 exchange p and 1−p (φ is symmetric).",),
         uses=(),
         clauses=(
-            Clause("above", domain, Claim(fidelity, "<=", second + bound), Chain((
-                *reversed_equalities(total, (to_fidelity,)),
-                Step("√x lies below its Taylor polynomial of degree 5", "<=", above,
-                     by=((1, Termwise(total, above.function, "<=", steps=(
-                         Step("the difference is (√x−1)⁶ times a non-negative factor", "<=",
-                              above.function,
-                              by=((coefficient(high), Square((root - 1) ** 3)),)),))),)),
-                *polynomial_steps(taylor, x, ceiling),
-                Step("a rational inequality", "<=", second + bound),
-            ))),
-            Clause("below", domain, Claim(second - bound, "<=", fidelity), Chain((
-                Step("a rational inequality", "<=", floor),
-                *reversed_equalities(below, polynomial_steps(lower_poly, x, floor)),
-                Step("√x ≥ Taylor − (63/256)(x−1)⁶", "<=", total,
-                     by=((1, Termwise(below, total.function, "<=", steps=(
-                         Step("the difference is (√x−1)⁶ times a non-negative factor", "<=",
-                              total.function,
-                              by=((coefficient(low), Square((root - 1) ** 3)),)),))),)),
-                to_fidelity,
-            ))),
-            Clause("discriminant", Domain(unit, Real(eps, 0, 1)), Claim(0, "<", discriminant),
-                   Chain((
-                Step("a positive constant", "<", 1),
-                Step("7 − 16p(1−p) = 3 + 4(1−2p)²", "<=", discriminant,
-                     by=((8 * eps, Square(1 - 2 * p)),)),
-            )), words="a² + 4εb > 0: the second-order law has a real root"),
+            Clause(
+                "above",
+                domain,
+                Claim(fidelity, "<=", second + bound),
+                Chain(
+                    (
+                        *reversed_equalities(total, (to_fidelity,)),
+                        Step(
+                            "√x lies below its Taylor polynomial of degree 5",
+                            "<=",
+                            above,
+                            by=(
+                                (
+                                    1,
+                                    Termwise(
+                                        total,
+                                        above.function,
+                                        "<=",
+                                        steps=(
+                                            Step(
+                                                "the difference is (√x−1)⁶ times a non-negative factor",
+                                                "<=",
+                                                above.function,
+                                                by=((coefficient(high), Square((root - 1) ** 3)),),
+                                            ),
+                                        ),
+                                    ),
+                                ),
+                            ),
+                        ),
+                        *polynomial_steps(taylor, x, ceiling),
+                        Step("a rational inequality", "<=", second + bound),
+                    )
+                ),
+            ),
+            Clause(
+                "below",
+                domain,
+                Claim(second - bound, "<=", fidelity),
+                Chain(
+                    (
+                        Step("a rational inequality", "<=", floor),
+                        *reversed_equalities(below, polynomial_steps(lower_poly, x, floor)),
+                        Step(
+                            "√x ≥ Taylor − (63/256)(x−1)⁶",
+                            "<=",
+                            total,
+                            by=(
+                                (
+                                    1,
+                                    Termwise(
+                                        below,
+                                        total.function,
+                                        "<=",
+                                        steps=(
+                                            Step(
+                                                "the difference is (√x−1)⁶ times a non-negative factor",
+                                                "<=",
+                                                total.function,
+                                                by=((coefficient(low), Square((root - 1) ** 3)),),
+                                            ),
+                                        ),
+                                    ),
+                                ),
+                            ),
+                        ),
+                        to_fidelity,
+                    )
+                ),
+            ),
+            Clause(
+                "discriminant",
+                Domain(unit, Real(eps, 0, 1)),
+                Claim(0, "<", discriminant),
+                Chain(
+                    (
+                        Step("a positive constant", "<", 1),
+                        Step(
+                            "7 − 16p(1−p) = 3 + 4(1−2p)²",
+                            "<=",
+                            discriminant,
+                            by=((8 * eps, Square(1 - 2 * p)),),
+                        ),
+                    )
+                ),
+                words="a² + 4εb > 0: the second-order law has a real root",
+            ),
         ),
         references=(paper("Corollary 1", "next order and remainder ours"),),
-        implements=("identity.expectation.fidelity", "identity.expectation.group_size_law"),
+        implements=("identity.expectation.fidelity",),
         mutants=(
             Mutant("first order 1/(4Gpq)", "below", lhs=second + 1 / (2 * G * v)),
             Mutant("no remainder", "above", rhs=second - bound),
@@ -314,36 +467,114 @@ def monotone() -> Theorem:
         ),
         assumptions=(BINARY,),
         clauses=(
-            Clause("grows", sizes, Claim(S, "<=", T), Chain((
-                Step("1 = p + (1−p): draw one more rollout", "=", up + stay,
-                     by=(Linear(up, ((p, S.function),)), Linear(stay, ((q, S.function),)))),
-                Step("σ = 0 at the ends", "=", up1 + stay1,
-                     by=(Split(up, last=1), Split(stay, first=1))),
-                Step("count the new rollout: k correct of G + 1", "=", shifted + stay1,
-                     by=(Shift(up1, -1),)),
-                Step("C(G,k−1) = C(G+1,k) k/(G+1), C(G,k) = C(G+1,k)(G+1−k)/(G+1)", "=", merged,
-                     by=(Linear(merged, ((1, shifted.function), (1, stay1.function))),)),
-                Step("Jensen for √, as three non-negative terms", "<=", inner,
-                     by=((1, Termwise(merged, inner.function, "<=", steps=(
-                         Step("w − (ax + by) = [a(x−w)² + b(y−w)² + (w² − ax² − by²)]/(2w)", "<=",
-                              inner.function,
-                              by=((big * a_k / (2 * w_k), Square(x_k - w_k)),
-                                  (big * b_k / (2 * w_k), Square(y_k - w_k)))),))),)),
-                Step("σ = 0 at the ends", "=", T, by=(Split(T, first=1, last=1),)),
-            )), words="E[σ] at G is at most E[σ] at G + 1"),
-            Clause("at-most-one", sizes, Claim(fidelity, "<=", 1), Chain((
-                Step("σ/√(p(1−p)) at every k", "=", total,
-                     by=(Linear(total, ((1 / sp.sqrt(v), S.function),)),)),
-                Step("√x ≤ (x + 1)/2", "<=", average,
-                     by=((1, Termwise(total, average.function, "<=", steps=(
-                         Step("(√x − 1)² ≥ 0", "<=", average.function,
-                              by=((pmf(k) / 2, Square(root - 1)),)),))),)),
-                *polynomial_steps(half, x, mean_half),
-                Step("E[σ²] = p(1−p)(G−1)/G", "<=", 1),
-            )), words="φ(G, p) ≤ 1"),
+            Clause(
+                "grows",
+                sizes,
+                Claim(S, "<=", T),
+                Chain(
+                    (
+                        Step(
+                            "1 = p + (1−p): draw one more rollout",
+                            "=",
+                            up + stay,
+                            by=(Linear(up, ((p, S.function),)), Linear(stay, ((q, S.function),))),
+                        ),
+                        Step(
+                            "σ = 0 at the ends",
+                            "=",
+                            up1 + stay1,
+                            by=(Split(up, last=1), Split(stay, first=1)),
+                        ),
+                        Step(
+                            "count the new rollout: k correct of G + 1",
+                            "=",
+                            shifted + stay1,
+                            by=(Shift(up1, -1),),
+                        ),
+                        Step(
+                            "C(G,k−1) = C(G+1,k) k/(G+1), C(G,k) = C(G+1,k)(G+1−k)/(G+1)",
+                            "=",
+                            merged,
+                            by=(Linear(merged, ((1, shifted.function), (1, stay1.function))),),
+                        ),
+                        Step(
+                            "Jensen for √, as three non-negative terms",
+                            "<=",
+                            inner,
+                            by=(
+                                (
+                                    1,
+                                    Termwise(
+                                        merged,
+                                        inner.function,
+                                        "<=",
+                                        steps=(
+                                            Step(
+                                                "w − (ax + by) = [a(x−w)² + b(y−w)² + (w² − ax² − by²)]/(2w)",
+                                                "<=",
+                                                inner.function,
+                                                by=(
+                                                    (big * a_k / (2 * w_k), Square(x_k - w_k)),
+                                                    (big * b_k / (2 * w_k), Square(y_k - w_k)),
+                                                ),
+                                            ),
+                                        ),
+                                    ),
+                                ),
+                            ),
+                        ),
+                        Step("σ = 0 at the ends", "=", T, by=(Split(T, first=1, last=1),)),
+                    )
+                ),
+                words="E[σ] at G is at most E[σ] at G + 1",
+            ),
+            Clause(
+                "at-most-one",
+                sizes,
+                Claim(fidelity, "<=", 1),
+                Chain(
+                    (
+                        Step(
+                            "σ/√(p(1−p)) at every k",
+                            "=",
+                            total,
+                            by=(Linear(total, ((1 / sp.sqrt(v), S.function),)),),
+                        ),
+                        Step(
+                            "√x ≤ (x + 1)/2",
+                            "<=",
+                            average,
+                            by=(
+                                (
+                                    1,
+                                    Termwise(
+                                        total,
+                                        average.function,
+                                        "<=",
+                                        steps=(
+                                            Step(
+                                                "(√x − 1)² ≥ 0",
+                                                "<=",
+                                                average.function,
+                                                by=((pmf(k) / 2, Square(root - 1)),),
+                                            ),
+                                        ),
+                                    ),
+                                ),
+                            ),
+                        ),
+                        *polynomial_steps(half, x, mean_half),
+                        Step("E[σ²] = p(1−p)(G−1)/G", "<=", 1),
+                    )
+                ),
+                words="φ(G, p) ≤ 1",
+            ),
         ),
         references=(paper("§4", "proof ours: reverse martingale, written out"),),
-        implements=("identity.expectation.fidelity", "identity.expectation.smallest_group_size"),
+        implements=(
+            "identity.expectation.fidelity",
+            "identity.expectation.smallest_group_size",
+        ),
         mutants=(
             Mutant("decreasing", "grows", lhs=T, rhs=S),
             Mutant("grows by (G+1)/G", "grows", lhs=S * (G + 1) / G),
@@ -351,5 +582,3 @@ def monotone() -> Theorem:
         ),
         check=CHECKS["expectation.monotone"],
     )
-
-

@@ -77,19 +77,48 @@ def silent_rate() -> Theorem:
         assumptions=(BINARY,),
         uses=(SCORES,),
         clauses=(
-            Clause("rate", rollouts(), Claim(none + every, "=", silent), Chain((
-                Step("K ~ Binomial(G, p)", "=", all_wrong + all_right,
-                     by=(Tower(none, K), Tower(every, K))),
-                Step("one term each", "=", silent,
-                     by=(Split(all_wrong, first=1), Split(all_right, first=1))),
-            ))),
-            Clause("decreasing", sizes, Claim(p ** (G + 1) + q ** (G + 1), "<", silent), Chain((
-                Step("the difference is p^G(1−p) + (1−p)^G p > 0", "<", silent),
-            ))),
-            Clause("beta", prior, Claim(right + wrong, "=", closed), Chain((
-                Step("Euler's integral, twice", "=", closed,
-                     by=(BetaIntegral(right, G, 0), BetaIntegral(wrong, 0, G))),
-            ))),
+            Clause(
+                "rate",
+                rollouts(),
+                Claim(none + every, "=", silent),
+                Chain(
+                    (
+                        Step(
+                            "K ~ Binomial(G, p)",
+                            "=",
+                            all_wrong + all_right,
+                            by=(Tower(none, K), Tower(every, K)),
+                        ),
+                        Step(
+                            "one term each",
+                            "=",
+                            silent,
+                            by=(Split(all_wrong, first=1), Split(all_right, first=1)),
+                        ),
+                    )
+                ),
+            ),
+            Clause(
+                "decreasing",
+                sizes,
+                Claim(p ** (G + 1) + q ** (G + 1), "<", silent),
+                Chain((Step("the difference is p^G(1−p) + (1−p)^G p > 0", "<", silent),)),
+            ),
+            Clause(
+                "beta",
+                prior,
+                Claim(right + wrong, "=", closed),
+                Chain(
+                    (
+                        Step(
+                            "Euler's integral, twice",
+                            "=",
+                            closed,
+                            by=(BetaIntegral(right, G, 0), BetaIntegral(wrong, 0, G)),
+                        ),
+                    )
+                ),
+            ),
         ),
         references=(paper("§5"), Reference("DLMF", "", "5.12.1", "beta function")),
         implements=("identity.expectation.silent_rate", "identity.expectation.silent_rate_beta"),
@@ -128,34 +157,72 @@ def silent_u_statistic() -> Theorem:
         ),
         assumptions=("c ~ Binomial(n, p): independent rollouts of one prompt and one policy.",),
         clauses=(
-            Clause("unbiased", domain, Claim(lhs, "=", silent), Chain((
-                Step("two sums", "=", first + second,
-                     by=(Linear(lhs, ((1, right), (1, wrong))),)),
-                Step("cut where the binomials vanish", "=",
-                     first_zero + first_rest + second_rest + second_zero,
-                     by=(Cut(first, G - 1), Cut(second, n - G))),
-                Step("C(c,G) = 0 for c < G, C(n−c,G) = 0 for n − c < G", "=",
-                     first_rest + second_rest,
-                     by=(Termwise(first_zero, 0), Termwise(second_zero, 0))),
-                Step("C(n,c)C(c,G)/C(n,G) = C(n−G,c−G), and likewise for n−c", "=",
-                     sp.Sum(fewer, (c, G, n)) + sp.Sum(fewer_wrong, (c, 0, n - G)),
-                     by=(Termwise(first_rest, fewer), Termwise(second_rest, fewer_wrong))),
-                Step("shift the first", "=", shifted + sp.Sum(fewer_wrong, (c, 0, n - G)),
-                     by=(Shift(sp.Sum(fewer, (c, G, n)), G),)),
-                Step("p^G and (1−p)^G come out", "=", (p**G + q**G) * rest,
-                     by=(Linear(shifted, ((p**G, plain),)),
-                         Linear(sp.Sum(fewer_wrong, (c, 0, n - G)), ((q**G, plain),)))),
-                Step("probabilities sum to 1", "=", silent,
-                     by=(BinomialTheorem(c, n - G, p, q),)),
-            ))),
+            Clause(
+                "unbiased",
+                domain,
+                Claim(lhs, "=", silent),
+                Chain(
+                    (
+                        Step(
+                            "two sums",
+                            "=",
+                            first + second,
+                            by=(Linear(lhs, ((1, right), (1, wrong))),),
+                        ),
+                        Step(
+                            "cut where the binomials vanish",
+                            "=",
+                            first_zero + first_rest + second_rest + second_zero,
+                            by=(Cut(first, G - 1), Cut(second, n - G)),
+                        ),
+                        Step(
+                            "C(c,G) = 0 for c < G, C(n−c,G) = 0 for n − c < G",
+                            "=",
+                            first_rest + second_rest,
+                            by=(Termwise(first_zero, 0), Termwise(second_zero, 0)),
+                        ),
+                        Step(
+                            "C(n,c)C(c,G)/C(n,G) = C(n−G,c−G), and likewise for n−c",
+                            "=",
+                            sp.Sum(fewer, (c, G, n)) + sp.Sum(fewer_wrong, (c, 0, n - G)),
+                            by=(Termwise(first_rest, fewer), Termwise(second_rest, fewer_wrong)),
+                        ),
+                        Step(
+                            "shift the first",
+                            "=",
+                            shifted + sp.Sum(fewer_wrong, (c, 0, n - G)),
+                            by=(Shift(sp.Sum(fewer, (c, G, n)), G),),
+                        ),
+                        Step(
+                            "p^G and (1−p)^G come out",
+                            "=",
+                            (p**G + q**G) * rest,
+                            by=(
+                                Linear(shifted, ((p**G, plain),)),
+                                Linear(sp.Sum(fewer_wrong, (c, 0, n - G)), ((q**G, plain),)),
+                            ),
+                        ),
+                        Step(
+                            "probabilities sum to 1",
+                            "=",
+                            silent,
+                            by=(BinomialTheorem(c, n - G, p, q),),
+                        ),
+                    )
+                ),
+            ),
         ),
         references=(Reference("Hoeffding 1948", "", "U-statistics", "this use is ours"),),
         implements=("identity.expectation.silent_rate_unbiased",),
         mutants=(
-            Mutant("plug-in", "unbiased",
-                   lhs=binomial_mean((c / n) ** G + (1 - c / n) ** G, c, n, p)),
-            Mutant("with replacement", "unbiased",
-                   lhs=binomial_mean((B(c, G) + B(n - c, G)) / B(n + 1, G), c, n, p)),
+            Mutant(
+                "plug-in", "unbiased", lhs=binomial_mean((c / n) ** G + (1 - c / n) ** G, c, n, p)
+            ),
+            Mutant(
+                "with replacement",
+                "unbiased",
+                lhs=binomial_mean((B(c, G) + B(n - c, G)) / B(n + 1, G), c, n, p),
+            ),
             Mutant("one side", "unbiased", lhs=binomial_mean(B(c, G) / B(n, G), c, n, p)),
         ),
         check=CHECKS["expectation.silent-u-statistic"],
@@ -168,9 +235,7 @@ def silent_plug_in() -> Theorem:
     domain = Domain(Integer(G, 2), Integer(n, 1), unit)
     plug_in = (c / n) ** G + (1 - c / n) ** G
     lhs = binomial_mean(plug_in, c, n, p)
-    tangent = (
-        p**G + G * p ** (G - 1) * (c / n - p) + q**G + G * q ** (G - 1) * (1 - c / n - q)
-    )
+    tangent = p**G + G * p ** (G - 1) * (c / n - p) + q**G + G * q ** (G - 1) * (1 - c / n - q)
     base = B(n, c) * p**c * q ** (n - c)
     line = binomial_mean(tangent, c, n, p)
     two = binomial_mean((c / n) ** 2 + (1 - c / n) ** 2, c, n, p)
@@ -188,34 +253,97 @@ def silent_plug_in() -> Theorem:
         assumptions=("p̂ = c/n with c ~ Binomial(n, p).",),
         uses=(cite,),
         refutes=(
-            Refutation("unbiased", domain, Claim(lhs, "=", silent),
-                       ((G, 2), (n, 2), (p, sp.Rational(1, 2))),
-                       "the plug-in silent rate is unbiased"),
+            Refutation(
+                "unbiased",
+                domain,
+                Claim(lhs, "=", silent),
+                ((G, 2), (n, 2), (p, sp.Rational(1, 2))),
+                "the plug-in silent rate is unbiased",
+            ),
         ),
         clauses=(
-            Clause("upward", domain, Claim(silent, "<=", lhs), Chain((
-                Step("the tangents have the right mean", "=", line,
-                     by=(BinomialMoments(c, n, p, tangent),)),
-                Step("a power lies above its tangent, at p̂ and at 1 − p̂", "<=", lhs,
-                     by=((1, Termwise(line, base * plug_in, "<=", steps=(
-                         Step("tangent line, twice", "<=", base * plug_in,
-                              by=((base, Instance(cite, "tangent",
-                                                  ((m, G), (x, c / n), (a, p)))),
-                                  (base, Instance(cite, "tangent",
-                                                  ((m, G), (x, 1 - c / n), (a, q)))))),)),),)),
-            )), words="E[p̂^G + (1−p̂)^G] ≥ p^G + (1−p)^G"),
-            Clause("at-two", Domain(Integer(n, 1), unit), Claim(two, "=", bias), Chain((
-                Step("second binomial moment", "=", bias,
-                     by=(BinomialMoments(c, n, p, (c / n) ** 2 + (1 - c / n) ** 2),)),
-            ))),
+            Clause(
+                "upward",
+                domain,
+                Claim(silent, "<=", lhs),
+                Chain(
+                    (
+                        Step(
+                            "the tangents have the right mean",
+                            "=",
+                            line,
+                            by=(BinomialMoments(c, n, p, tangent),),
+                        ),
+                        Step(
+                            "a power lies above its tangent, at p̂ and at 1 − p̂",
+                            "<=",
+                            lhs,
+                            by=(
+                                (
+                                    1,
+                                    Termwise(
+                                        line,
+                                        base * plug_in,
+                                        "<=",
+                                        steps=(
+                                            Step(
+                                                "tangent line, twice",
+                                                "<=",
+                                                base * plug_in,
+                                                by=(
+                                                    (
+                                                        base,
+                                                        Instance(
+                                                            cite,
+                                                            "tangent",
+                                                            ((m, G), (x, c / n), (a, p)),
+                                                        ),
+                                                    ),
+                                                    (
+                                                        base,
+                                                        Instance(
+                                                            cite,
+                                                            "tangent",
+                                                            ((m, G), (x, 1 - c / n), (a, q)),
+                                                        ),
+                                                    ),
+                                                ),
+                                            ),
+                                        ),
+                                    ),
+                                ),
+                            ),
+                        ),
+                    )
+                ),
+                words="E[p̂^G + (1−p̂)^G] ≥ p^G + (1−p)^G",
+            ),
+            Clause(
+                "at-two",
+                Domain(Integer(n, 1), unit),
+                Claim(two, "=", bias),
+                Chain(
+                    (
+                        Step(
+                            "second binomial moment",
+                            "=",
+                            bias,
+                            by=(BinomialMoments(c, n, p, (c / n) ** 2 + (1 - c / n) ** 2),),
+                        ),
+                    )
+                ),
+            ),
         ),
         references=(paper("§5", "the 44 % beside 43 % at G = 8 on Big-Math"),),
-        implements=("identity.expectation.silent_rate_unbiased",),
         corrected_by=("expectation.silent-u-statistic",),
         mutants=(
             Mutant("also false: downward", "unbiased", lhs=lhs + p * q / n),
-            Mutant("also false: only the all-wrong part", "unbiased",
-                   lhs=binomial_mean((1 - c / n) ** G, c, n, p), rhs=q**G),
+            Mutant(
+                "also false: only the all-wrong part",
+                "unbiased",
+                lhs=binomial_mean((1 - c / n) ** G, c, n, p),
+                rhs=q**G,
+            ),
             Mutant("bias p(1−p)/n", "at-two", rhs=p**2 + q**2 + p * q / n),
         ),
         check=CHECKS["expectation.silent-plug-in"],
@@ -233,8 +361,9 @@ def conditional_baseline() -> Theorem:
     closed = (p - p**G) / kept
     conditional = numerator / mixed_share
     low = Domain(Integer(G, 2), half)
-    full, cut = (RolloutMean(mean((R[i] - mu) * s[i, d]), *window) for window in
-                 ((0, G), (1, G - 1)))
+    full, cut = (
+        RolloutMean(mean((R[i] - mu) * s[i, d]), *window) for window in ((0, G), (1, G - 1))
+    )
     full_sum, cut_sum = (Tower(m, K).value(Context(domain)) for m in (full, cut))
     order = "expectation.power-order"
     n, x, a = sp.symbols("n x a")
@@ -249,27 +378,86 @@ def conditional_baseline() -> Theorem:
         assumptions=(ON_POLICY, SEQUENCE, BINARY),
         uses=(SCORES, MIXED, order),
         clauses=(
-            Clause("mean", domain, Claim(conditional, "=", closed), Chain((
-                Step("K ~ Binomial(G, p)", "=", counted / mixed_share, by=(Tower(numerator, K),)),
-                Step("1/G out", "=", inner / G / mixed_share,
-                     by=(Linear(counted, ((1 / G, inner.function),)),)),
-                Step("all but k = G", "=", (whole / G - p**G) / mixed_share,
-                     by=(Split(whole, first=1, last=1),)),
-                Step("E[K] = Gp", "=", (p - p**G) / mixed_share,
-                     by=(BinomialMoments(K, G, p, K),)),
-                Step("probability of a mixed group", "=", closed, by=(Instance(MIXED, "kept"),)),
-            )), given=(Instance(MIXED, "positive"), Instance(MIXED, "share-positive"))),
-            Clause("above", low, Claim(p, "<", closed), Chain((
-                Step("p^(G−1) < (1−p)^(G−1)", "<", closed,
-                     by=((p * q / kept,
-                          Instance(order, "order", ((n, G - 1), (x, p), (a, q)))),)),
-            )), given=(Instance(MIXED, "positive"),), words="p < E[p̂ | 0 < k < G] for p < 1/2"),
-            Clause("gradient", domain, Claim(full, "=", cut), Chain((
-                Step("K ~ Binomial(G, p)", "=", full_sum, by=(Tower(full, K),)),
-                Step("the terms k = 0 and k = G vanish", "=", cut_sum,
-                     by=(Split(full_sum, first=1, last=1),)),
-                Step("the mean over mixed groups", "=", cut, by=(Tower(cut, K),)),
-            )), words="Dr. GRPO's E[g] over all groups = its mean over mixed groups"),
+            Clause(
+                "mean",
+                domain,
+                Claim(conditional, "=", closed),
+                Chain(
+                    (
+                        Step(
+                            "K ~ Binomial(G, p)",
+                            "=",
+                            counted / mixed_share,
+                            by=(Tower(numerator, K),),
+                        ),
+                        Step(
+                            "1/G out",
+                            "=",
+                            inner / G / mixed_share,
+                            by=(Linear(counted, ((1 / G, inner.function),)),),
+                        ),
+                        Step(
+                            "all but k = G",
+                            "=",
+                            (whole / G - p**G) / mixed_share,
+                            by=(Split(whole, first=1, last=1),),
+                        ),
+                        Step(
+                            "E[K] = Gp",
+                            "=",
+                            (p - p**G) / mixed_share,
+                            by=(BinomialMoments(K, G, p, K),),
+                        ),
+                        Step(
+                            "probability of a mixed group",
+                            "=",
+                            closed,
+                            by=(Instance(MIXED, "kept"),),
+                        ),
+                    )
+                ),
+                given=(Instance(MIXED, "positive"), Instance(MIXED, "share-positive")),
+            ),
+            Clause(
+                "above",
+                low,
+                Claim(p, "<", closed),
+                Chain(
+                    (
+                        Step(
+                            "p^(G−1) < (1−p)^(G−1)",
+                            "<",
+                            closed,
+                            by=(
+                                (
+                                    p * q / kept,
+                                    Instance(order, "order", ((n, G - 1), (x, p), (a, q))),
+                                ),
+                            ),
+                        ),
+                    )
+                ),
+                given=(Instance(MIXED, "positive"),),
+                words="p < E[p̂ | 0 < k < G] for p < 1/2",
+            ),
+            Clause(
+                "gradient",
+                domain,
+                Claim(full, "=", cut),
+                Chain(
+                    (
+                        Step("K ~ Binomial(G, p)", "=", full_sum, by=(Tower(full, K),)),
+                        Step(
+                            "the terms k = 0 and k = G vanish",
+                            "=",
+                            cut_sum,
+                            by=(Split(full_sum, first=1, last=1),),
+                        ),
+                        Step("the mean over mixed groups", "=", cut, by=(Tower(cut, K),)),
+                    )
+                ),
+                words="Dr. GRPO's E[g] over all groups = its mean over mixed groups",
+            ),
         ),
         references=(paper("§5", "ours"),),
         implements=("identity.expectation.conditional_baseline",),
@@ -277,8 +465,9 @@ def conditional_baseline() -> Theorem:
             Mutant("unbiased", "mean", rhs=p),
             Mutant("all-wrong groups kept", "mean", rhs=(p - p**G) / (1 - p**G)),
             Mutant("below p", "above", lhs=closed, rhs=p),
-            Mutant("p above 1/2", "above", domain=Domain(
-                Integer(G, 2), Real(p, sp.Rational(1, 2), 1))),
+            Mutant(
+                "p above 1/2", "above", domain=Domain(Integer(G, 2), Real(p, sp.Rational(1, 2), 1))
+            ),
         ),
         check=CHECKS["expectation.conditional-baseline"],
     )
@@ -299,9 +488,21 @@ def tail_miss() -> Theorem:
         return at.xreplace({N: sp.Integer(size)})
 
     def rises(size: int) -> Clause:
-        return Clause(f"rises-{size}", Domain(), Claim(value(size), "<", value(size + 1)),
-                      Chain((Step("rational numbers", "<", value(size + 1),
-                                  by=((1, Ball(value(size), "<", value(size + 1))),)),)))
+        return Clause(
+            f"rises-{size}",
+            Domain(),
+            Claim(value(size), "<", value(size + 1)),
+            Chain(
+                (
+                    Step(
+                        "rational numbers",
+                        "<",
+                        value(size + 1),
+                        by=((1, Ball(value(size), "<", value(size + 1))),),
+                    ),
+                )
+            ),
+        )
 
     following = at.xreplace({N: N + 1})
     rounding = (value(10) - sp.Rational(876, 1000)) ** 2
@@ -315,29 +516,77 @@ def tail_miss() -> Theorem:
         ),
         assumptions=("Independent rollouts: rare-correct τ, common-correct p − τ, wrong 1 − p.",),
         clauses=(
-            Clause("probability", domain, Claim(lhs, "=", closed), Chain((
-                Step("add j = 0 and j = N", "=", whole - q**N - common**N,
-                     by=(Split(whole, first=1, last=1),)),
-                Step("binomial theorem with p − τ and 1 − p", "=", closed,
-                     by=(BinomialTheorem(j, N, common, q),)),
-            )), words="j common-correct and N − j wrong rollouts, 0 < j < N"),
+            Clause(
+                "probability",
+                domain,
+                Claim(lhs, "=", closed),
+                Chain(
+                    (
+                        Step(
+                            "add j = 0 and j = N",
+                            "=",
+                            whole - q**N - common**N,
+                            by=(Split(whole, first=1, last=1),),
+                        ),
+                        Step(
+                            "binomial theorem with p − τ and 1 − p",
+                            "=",
+                            closed,
+                            by=(BinomialTheorem(j, N, common, q),),
+                        ),
+                    )
+                ),
+                words="j common-correct and N − j wrong rollouts, 0 < j < N",
+            ),
             *(rises(size) for size in range(2, 10)),
-            Clause("falls", late, Claim(following, "<", at), Induction(
-                N,
-                base=Chain((Step("rational numbers", "<", value(10),
-                                 by=((1, Ball(value(11), "<", value(10))),)),)),
-                step=Chain((Step("99/100 of the last drop, and more", "<", following,
-                                 by=((sp.Rational(99, 100), Hypothesis()),)),)),
-            )),
-            Clause("maximum", Domain(), Claim(rounding, "<=", sp.Rational(1, 4 * 10**6)),
-                   Chain((Step("rational numbers", "<=", sp.Rational(1, 4 * 10**6),
-                               by=((1, Ball(rounding, "<=", sp.Rational(1, 4 * 10**6))),)),))),
+            Clause(
+                "falls",
+                late,
+                Claim(following, "<", at),
+                Induction(
+                    N,
+                    base=Chain(
+                        (
+                            Step(
+                                "rational numbers",
+                                "<",
+                                value(10),
+                                by=((1, Ball(value(11), "<", value(10))),),
+                            ),
+                        )
+                    ),
+                    step=Chain(
+                        (
+                            Step(
+                                "99/100 of the last drop, and more",
+                                "<",
+                                following,
+                                by=((sp.Rational(99, 100), Hypothesis()),),
+                            ),
+                        )
+                    ),
+                ),
+            ),
+            Clause(
+                "maximum",
+                Domain(),
+                Claim(rounding, "<=", sp.Rational(1, 4 * 10**6)),
+                Chain(
+                    (
+                        Step(
+                            "rational numbers",
+                            "<=",
+                            sp.Rational(1, 4 * 10**6),
+                            by=((1, Ball(rounding, "<=", sp.Rational(1, 4 * 10**6))),),
+                        ),
+                    )
+                ),
+            ),
         ),
         references=(Reference("arXiv 2602.06717", "", "", "reconstructed"),),
         implements=("identity.expectation.tail_miss",),
         mutants=(
-            Mutant("unanimous common-correct counted", "probability",
-                   rhs=(1 - tau) ** N - q**N),
+            Mutant("unanimous common-correct counted", "probability", rhs=(1 - tau) ** N - q**N),
             Mutant("p for p − τ", "probability", rhs=(1 - tau) ** N - q**N - p**N),
             Mutant("falls from 9 on", "falls", domain=Domain(Integer(N, 9, 9))),
         ),

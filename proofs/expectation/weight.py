@@ -77,10 +77,12 @@ def general_weight() -> Theorem:
     up = sp.Sum(pmf(K) * K * Aplus(K), (K, 0, G))
     down = sp.Sum(pmf(K) * (G - K) * Aminus(K), (K, 0, G))
     up1, down1 = sp.Sum(up.function, (K, 1, G)), sp.Sum(down.function, (K, 0, G - 1))
-    absorbed_up = sp.Sum(G * p * sp.binomial(G - 1, K - 1) * p ** (K - 1) * q ** (G - K) * Aplus(K),
-                         (K, 1, G))
-    absorbed_down = sp.Sum(G * q * sp.binomial(G - 1, K) * p**K * q ** (G - 1 - K) * Aminus(K),
-                           (K, 0, G - 1))
+    absorbed_up = sp.Sum(
+        G * p * sp.binomial(G - 1, K - 1) * p ** (K - 1) * q ** (G - K) * Aplus(K), (K, 1, G)
+    )
+    absorbed_down = sp.Sum(
+        G * q * sp.binomial(G - 1, K) * p**K * q ** (G - 1 - K) * Aminus(K), (K, 0, G - 1)
+    )
     shifted = Shift(absorbed_up, 1).prove(Context(domain)).rhs
 
     def over(part: sp.Expr, index: sp.Symbol) -> sp.Sum:
@@ -92,8 +94,11 @@ def general_weight() -> Theorem:
     one = Domain(Integer(G, 2), Integer(b, 0, G - 1), p_unit())
     tail = sp.Sum(pmf(k), (k, b + 1, G))
     v = (G - k) * sp.binomial(G, k) * p**k * q ** (G - k - 1)
-    dtail = sp.Sum(k * sp.binomial(G, k) * p ** (k - 1) * q ** (G - k)
-                   - (G - k) * sp.binomial(G, k) * p**k * q ** (G - k - 1), (k, b + 1, G))
+    dtail = sp.Sum(
+        k * sp.binomial(G, k) * p ** (k - 1) * q ** (G - k)
+        - (G - k) * sp.binomial(G, k) * p**k * q ** (G - k - 1),
+        (k, b + 1, G),
+    )
     density = G * sp.binomial(G - 1, b) * p**b * q ** (G - 1 - b)
     return Theorem(
         id="expectation.weight",
@@ -107,44 +112,109 @@ def general_weight() -> Theorem:
         assumptions=(ON_POLICY, SEQUENCE, BINARY),
         uses=(SCORES,),
         clauses=(
-            Clause("weight", domain, Claim(lhs, "=", W_K * Dp[d]), Chain((
-                Step("given the rewards, scores have their conditional means; K ~ Binomial(G, p)",
-                     "=", counted, by=(Tower(lhs, K),)),
-                Step("correct and wrong rollouts apart", "=",
-                     (up / (G * p) - down / (G * q)) * Dp[d],
-                     by=(Linear(counted, ((Dp[d] / (G * p), up.function),
-                                          (-Dp[d] / (G * q), down.function))),)),
-                Step("the terms k = 0 and k = G vanish", "=",
-                     (up1 / (G * p) - down1 / (G * q)) * Dp[d],
-                     by=(Split(up, first=1), Split(down, last=1))),
-                Step("k C(G,k) = G C(G−1,k−1) and (G−k) C(G,k) = G C(G−1,k)", "=",
-                     (absorbed_up / (G * p) - absorbed_down / (G * q)) * Dp[d],
-                     by=(Termwise(up1, absorbed_up.function),
-                         Termwise(down1, absorbed_down.function))),
-                Step("b = k − 1", "=", (shifted / (G * p) - absorbed_down / (G * q)) * Dp[d],
-                     by=(Shift(absorbed_up, 1),)),
-                Step("cancel G p and G q", "=", (up_b - down_b) * Dp[d],
-                     by=(Linear(shifted, ((G * p, up_b.function),)),
-                         Linear(absorbed_down, ((G * q, down_b.function),)))),
-                Step("one mean over b", "=", W_K * Dp[d],
-                     by=(Linear(W_K, ((1, up_b.function), (-1, down_b.function))),)),
-            )), words="E[g] = W_G(p) ∇p"),
-            Clause("surrogate", one, Claim(sp.Derivative(tail, p), "=", density), Chain((
-                Step("term by term: two neighbouring terms", "=", dtail,
-                     by=(Differentiate(sp.Derivative(tail, p)),)),
-                Step("the sum telescopes", "=", v.subs(k, b), by=(Telescope(dtail, v),)),
-                Step("(G−b) C(G,b) = G C(G−1,b)", "=", density),
-            )), words="d/dp Pr(K > b) = G times the weight of b in W_G, so F_G' = W_G"),
+            Clause(
+                "weight",
+                domain,
+                Claim(lhs, "=", W_K * Dp[d]),
+                Chain(
+                    (
+                        Step(
+                            "given the rewards, scores have their conditional means; K ~ Binomial(G, p)",
+                            "=",
+                            counted,
+                            by=(Tower(lhs, K),),
+                        ),
+                        Step(
+                            "correct and wrong rollouts apart",
+                            "=",
+                            (up / (G * p) - down / (G * q)) * Dp[d],
+                            by=(
+                                Linear(
+                                    counted,
+                                    (
+                                        (Dp[d] / (G * p), up.function),
+                                        (-Dp[d] / (G * q), down.function),
+                                    ),
+                                ),
+                            ),
+                        ),
+                        Step(
+                            "the terms k = 0 and k = G vanish",
+                            "=",
+                            (up1 / (G * p) - down1 / (G * q)) * Dp[d],
+                            by=(Split(up, first=1), Split(down, last=1)),
+                        ),
+                        Step(
+                            "k C(G,k) = G C(G−1,k−1) and (G−k) C(G,k) = G C(G−1,k)",
+                            "=",
+                            (absorbed_up / (G * p) - absorbed_down / (G * q)) * Dp[d],
+                            by=(
+                                Termwise(up1, absorbed_up.function),
+                                Termwise(down1, absorbed_down.function),
+                            ),
+                        ),
+                        Step(
+                            "b = k − 1",
+                            "=",
+                            (shifted / (G * p) - absorbed_down / (G * q)) * Dp[d],
+                            by=(Shift(absorbed_up, 1),),
+                        ),
+                        Step(
+                            "cancel G p and G q",
+                            "=",
+                            (up_b - down_b) * Dp[d],
+                            by=(
+                                Linear(shifted, ((G * p, up_b.function),)),
+                                Linear(absorbed_down, ((G * q, down_b.function),)),
+                            ),
+                        ),
+                        Step(
+                            "one mean over b",
+                            "=",
+                            W_K * Dp[d],
+                            by=(Linear(W_K, ((1, up_b.function), (-1, down_b.function))),),
+                        ),
+                    )
+                ),
+                words="E[g] = W_G(p) ∇p",
+            ),
+            Clause(
+                "surrogate",
+                one,
+                Claim(sp.Derivative(tail, p), "=", density),
+                Chain(
+                    (
+                        Step(
+                            "term by term: two neighbouring terms",
+                            "=",
+                            dtail,
+                            by=(Differentiate(sp.Derivative(tail, p)),),
+                        ),
+                        Step("the sum telescopes", "=", v.subs(k, b), by=(Telescope(dtail, v),)),
+                        Step("(G−b) C(G,b) = G C(G−1,b)", "=", density),
+                    )
+                ),
+                words="d/dp Pr(K > b) = G times the weight of b in W_G, so F_G' = W_G",
+            ),
         ),
         references=(paper("§3", "general form, ours"),),
         implements=("identity.expectation.update_weight", "identity.expectation.surrogate"),
         mutants=(
-            Mutant("A⁺(b) for A⁺(1+b)", "weight", rhs=sp.Sum(
-                W_K.function.xreplace({Aplus(1 + K): Aplus(K)}), (K, 0, G - 1)) * Dp[d]),
-            Mutant("plus for minus", "weight", rhs=sp.Sum(
-                W_K.function.xreplace({Aminus(K): -Aminus(K)}), (K, 0, G - 1)) * Dp[d]),
-            Mutant("B ~ Binomial(G, p)", "weight", rhs=sp.Sum(
-                pmf(K) * (Aplus(1 + K) - Aminus(K)), (K, 0, G)) * Dp[d]),
+            Mutant(
+                "A⁺(b) for A⁺(1+b)",
+                "weight",
+                rhs=sp.Sum(W_K.function.xreplace({Aplus(1 + K): Aplus(K)}), (K, 0, G - 1)) * Dp[d],
+            ),
+            Mutant(
+                "plus for minus",
+                "weight",
+                rhs=sp.Sum(W_K.function.xreplace({Aminus(K): -Aminus(K)}), (K, 0, G - 1)) * Dp[d],
+            ),
+            Mutant(
+                "B ~ Binomial(G, p)",
+                "weight",
+                rhs=sp.Sum(pmf(K) * (Aplus(1 + K) - Aminus(K)), (K, 0, G)) * Dp[d],
+            ),
             Mutant("factor G dropped", "surrogate", rhs=density / G),
         ),
         check=CHECKS["expectation.weight"],
@@ -155,16 +225,26 @@ def p_unit() -> Real:
     return Real(p, 0, 1)
 
 
-def weight_steps(lhs: RolloutMean, rate: sp.Expr, slope: sp.Expr, domain: Domain) -> tuple[Step, ...]:
+def weight_steps(
+    lhs: RolloutMean, rate: sp.Expr, slope: sp.Expr, domain: Domain
+) -> tuple[Step, ...]:
     """E[g] = E[σ]/(p(1−p)) ∇p = W_G ∇p, for GRPO rollouts that are rewarded at ``rate``."""
     counted = Tower(lhs, K).value(Context(domain))
     spread = sp.Sum(std_terms(G, rate).xreplace({k: K}), (K, 1, G - 1))
     factor = slope / (rate * (1 - rate))
     return (
-        Step("given the rewards, scores have their conditional means", "=", counted,
-             by=(Tower(lhs, K),)),
-        Step("at k correct the update is σ Δs, and E[Δs | k] = ∇p/(p(1−p))", "=",
-             factor * spread, by=(Linear(counted, ((factor, spread.function),)),)),
+        Step(
+            "given the rewards, scores have their conditional means",
+            "=",
+            counted,
+            by=(Tower(lhs, K),),
+        ),
+        Step(
+            "at k correct the update is σ Δs, and E[Δs | k] = ∇p/(p(1−p))",
+            "=",
+            factor * spread,
+            by=(Linear(counted, ((factor, spread.function),)),),
+        ),
         *std_to_weight(spread, rate, factor),
     )
 
@@ -185,9 +265,12 @@ def std_to_weight(spread: sp.Sum, rate: sp.Expr, factor: sp.Expr) -> tuple[Step,
     return (
         Step("the same sum, its index named b", "=", factor * S),
         Step("1 = (1−p) + p", "=", factor * ((1 - rate) * S + rate * S)),
-        Step("k C(G,k) = G C(G−1,k−1) and (G−k) C(G,k) = G C(G−1,k)", "=",
-             scale * (A2 + B1),
-             by=(Linear(A2, ((1 / rate, same),)), Linear(B1, ((1 / (1 - rate), same),)))),
+        Step(
+            "k C(G,k) = G C(G−1,k−1) and (G−k) C(G,k) = G C(G−1,k)",
+            "=",
+            scale * (A2 + B1),
+            by=(Linear(A2, ((1 / rate, same),)), Linear(B1, ((1 / (1 - rate), same),))),
+        ),
         Step("b = k − 1 in the first sum", "=", scale * (A1 + B1), by=(Shift(A1, -1),)),
         Step("terms that vanish", "=", scale * (A + B), by=(Split(A, last=1), Split(B, first=1))),
         Step("one mean over b", "=", scale * W, by=(Linear(W, ((1, first), (1, second))),)),
@@ -213,8 +296,12 @@ def grpo_weight() -> Theorem:
 
     def concrete(size: int, value: sp.Expr, note: str) -> Clause:
         total_ = weight(sp.Integer(size))
-        return Clause(f"W{size}", closed_p, Claim(total_, "=", value),
-                      Chain((Step(note, "=", value, by=(Unroll(total_),)),)))
+        return Clause(
+            f"W{size}",
+            closed_p,
+            Claim(total_, "=", value),
+            Chain((Step(note, "=", value, by=(Unroll(total_),)),)),
+        )
 
     return Theorem(
         id="expectation.grpo-weight",
@@ -227,59 +314,161 @@ def grpo_weight() -> Theorem:
         assumptions=(ON_POLICY, SEQUENCE, BINARY, "g = 0 for unanimous groups; σ has ddof 0."),
         uses=(SCORES,),
         clauses=(
-            Clause("update", domain, Claim(grpo_mean, "=", W * Dp[d]),
-                   Chain((*weight_steps(grpo_mean, p, Dp[d], domain),
-                          Step("p(1−p) cancels", "=", W * Dp[d]))), words="E[g] = W_G(p) ∇p"),
-            Clause("mean-std", sizes, Claim(E, "=", p * q * W), Chain((
-                Step("σ = 0 at k = 0 and k = G", "=", inner, by=(Split(E, first=1, last=1),)),
-                Step("the index named K", "=", spread),
-                *std_to_weight(spread, p, sp.Integer(1)),
-            )), words="E[σ] = p(1−p) W_G(p)"),
+            Clause(
+                "update",
+                domain,
+                Claim(grpo_mean, "=", W * Dp[d]),
+                Chain(
+                    (
+                        *weight_steps(grpo_mean, p, Dp[d], domain),
+                        Step("p(1−p) cancels", "=", W * Dp[d]),
+                    )
+                ),
+                words="E[g] = W_G(p) ∇p",
+            ),
+            Clause(
+                "mean-std",
+                sizes,
+                Claim(E, "=", p * q * W),
+                Chain(
+                    (
+                        Step(
+                            "σ = 0 at k = 0 and k = G", "=", inner, by=(Split(E, first=1, last=1),)
+                        ),
+                        Step("the index named K", "=", spread),
+                        *std_to_weight(spread, p, sp.Integer(1)),
+                    )
+                ),
+                words="E[σ] = p(1−p) W_G(p)",
+            ),
             concrete(2, sp.Integer(1), "(1−p) + p"),
             concrete(3, sp.sqrt(2), "√2 ((1−p)² + 2p(1−p) + p²)"),
             concrete(4, four, "four terms, collected"),
-            Clause("at-zero", Domain(Integer(G, 2)), Claim(at_zero, "=", top), Chain((
-                Step("only b = 0 has a non-zero probability", "=", top,
-                     by=(Split(at_zero, first=1),
-                         Termwise(sp.Sum(at_zero.function, (b, 1, G - 1)), 0))),
-            ))),
-            Clause("at-one", Domain(Integer(G, 2)), Claim(at_one, "=", top), Chain((
-                Step("only b = G − 1 has a non-zero probability", "=", top,
-                     by=(Split(at_one, last=1),
-                         Termwise(sp.Sum(at_one.function, (b, 0, G - 2)), 0))),
-            ))),
-            Clause("symmetric", sizes, Claim(weight(), "=", weight(G, q)), Chain((
-                Step("b ↔ G−1−b", "=", reversed_, by=(Reverse(weight()),)),
-                Step("C(n,b) = C(n,n−b); the two roots change places", "=", weight(G, q),
-                     by=(Termwise(reversed_, weight(G, q).function),)),
-            ))),
-            Clause("bound", wide, Claim(weight(), "<=", top), Chain((
-                Step("first and last term apart", "=",
-                     middle + top * q ** (G - 1) + top * p ** (G - 1),
-                     by=(Split(weight(), first=1, last=1),)),
-                Step("between them x + y ≤ √(G−1): 2w(x+y) ≤ (x+y)² + w², (x+y)² ≤ 2(x²+y²) ≤ w²",
-                     "<=", bounded + top * q ** (G - 1) + top * p ** (G - 1),
-                     by=((1, Termwise(middle, base * top, "<=", steps=(
-                         Step("two squares and a rational inequality", "<=", base * top,
-                              by=((base / (2 * top), Square(x + y - top)),
-                                  (base / (2 * top), Square(x - y)))),))),)),
-                Step("all terms together again", "=", top * everything,
-                     by=(Linear(bounded, ((top, base),)), Split(everything, first=1, last=1))),
-                Step("probabilities sum to 1", "=", top,
-                     by=(BinomialTheorem(b, G - 1, p, q),)),
-            )), words="W_G(p) ≤ √(G−1): the weight saturates"),
+            Clause(
+                "at-zero",
+                Domain(Integer(G, 2)),
+                Claim(at_zero, "=", top),
+                Chain(
+                    (
+                        Step(
+                            "only b = 0 has a non-zero probability",
+                            "=",
+                            top,
+                            by=(
+                                Split(at_zero, first=1),
+                                Termwise(sp.Sum(at_zero.function, (b, 1, G - 1)), 0),
+                            ),
+                        ),
+                    )
+                ),
+            ),
+            Clause(
+                "at-one",
+                Domain(Integer(G, 2)),
+                Claim(at_one, "=", top),
+                Chain(
+                    (
+                        Step(
+                            "only b = G − 1 has a non-zero probability",
+                            "=",
+                            top,
+                            by=(
+                                Split(at_one, last=1),
+                                Termwise(sp.Sum(at_one.function, (b, 0, G - 2)), 0),
+                            ),
+                        ),
+                    )
+                ),
+            ),
+            Clause(
+                "symmetric",
+                sizes,
+                Claim(weight(), "=", weight(G, q)),
+                Chain(
+                    (
+                        Step("b ↔ G−1−b", "=", reversed_, by=(Reverse(weight()),)),
+                        Step(
+                            "C(n,b) = C(n,n−b); the two roots change places",
+                            "=",
+                            weight(G, q),
+                            by=(Termwise(reversed_, weight(G, q).function),),
+                        ),
+                    )
+                ),
+            ),
+            Clause(
+                "bound",
+                wide,
+                Claim(weight(), "<=", top),
+                Chain(
+                    (
+                        Step(
+                            "first and last term apart",
+                            "=",
+                            middle + top * q ** (G - 1) + top * p ** (G - 1),
+                            by=(Split(weight(), first=1, last=1),),
+                        ),
+                        Step(
+                            "between them x + y ≤ √(G−1): 2w(x+y) ≤ (x+y)² + w², (x+y)² ≤ 2(x²+y²) ≤ w²",
+                            "<=",
+                            bounded + top * q ** (G - 1) + top * p ** (G - 1),
+                            by=(
+                                (
+                                    1,
+                                    Termwise(
+                                        middle,
+                                        base * top,
+                                        "<=",
+                                        steps=(
+                                            Step(
+                                                "two squares and a rational inequality",
+                                                "<=",
+                                                base * top,
+                                                by=(
+                                                    (base / (2 * top), Square(x + y - top)),
+                                                    (base / (2 * top), Square(x - y)),
+                                                ),
+                                            ),
+                                        ),
+                                    ),
+                                ),
+                            ),
+                        ),
+                        Step(
+                            "all terms together again",
+                            "=",
+                            top * everything,
+                            by=(
+                                Linear(bounded, ((top, base),)),
+                                Split(everything, first=1, last=1),
+                            ),
+                        ),
+                        Step(
+                            "probabilities sum to 1",
+                            "=",
+                            top,
+                            by=(BinomialTheorem(b, G - 1, p, q),),
+                        ),
+                    )
+                ),
+                words="W_G(p) ≤ √(G−1): the weight saturates",
+            ),
             Clause("positive", sizes, Claim(0, "<", weight()), positive_proof(top)),
         ),
         references=(paper("§3, Proposition 2", "weight form, ours"),),
-        implements=("identity.expectation.update_weight", "identity.expectation.expected_std"),
+        implements=(
+            "identity.expectation.update_weight",
+            "identity.expectation.expected_std",
+            "identity.expectation.gradient_mass",
+        ),
         mutants=(
-            Mutant("W without the second root", "update", rhs=sp.Sum(
-                base * x, (b, 0, G - 1)) * Dp[d]),
+            Mutant(
+                "W without the second root", "update", rhs=sp.Sum(base * x, (b, 0, G - 1)) * Dp[d]
+            ),
             Mutant("ddof swapped", "update", rhs=sp.sqrt((G - 1) / G) * W * Dp[d]),
             Mutant("pq dropped", "mean-std", rhs=W),
             Mutant("W₃ = 3/2", "W3", rhs=sp.Rational(3, 2)),
-            Mutant("W₄ with the sign changed", "W4",
-                   rhs=sp.sqrt(3) - (3 - 2 * sp.sqrt(3)) * p * q),
+            Mutant("W₄ with the sign changed", "W4", rhs=sp.sqrt(3) - (3 - 2 * sp.sqrt(3)) * p * q),
             Mutant("√G at the ends", "at-zero", rhs=sp.sqrt(G)),
             Mutant("bound √(G−2)", "bound", rhs=sp.sqrt(G - 2)),
         ),
@@ -290,10 +479,12 @@ def grpo_weight() -> Theorem:
 def positive_proof(top: sp.Expr) -> Chain:
     rest = sp.Sum(weight_terms(), (b, 1, G - 1))
     split = rest + top * q ** (G - 1)
-    return Chain((
-        Step("every term is ≥ 0 and the term b = 0 is positive", "<", split),
-        Step("first term apart", "=", weight(), by=(Split(weight(), first=1),)),
-    ))
+    return Chain(
+        (
+            Step("every term is ≥ 0 and the term b = 0 is positive", "<", split),
+            Step("first term apart", "=", weight(), by=(Split(weight(), first=1),)),
+        )
+    )
 
 
 def no_bias_at_two() -> Theorem:
@@ -301,11 +492,22 @@ def no_bias_at_two() -> Theorem:
         return rollouts(Integer(G, size, size))
 
     def clause(name: str, size: int, value: sp.Expr) -> Clause:
-        return Clause(name, at(size), Claim(grpo_mean, "=", value * Dp[d]), Chain((
-            Step("the weight of GRPO", "=", weight() * Dp[d],
-                 by=(Instance("expectation.grpo-weight", "update"),)),
-            Step(f"W_{size} written out", "=", value * Dp[d], by=(Unroll(weight()),)),
-        )))
+        return Clause(
+            name,
+            at(size),
+            Claim(grpo_mean, "=", value * Dp[d]),
+            Chain(
+                (
+                    Step(
+                        "the weight of GRPO",
+                        "=",
+                        weight() * Dp[d],
+                        by=(Instance("expectation.grpo-weight", "update"),),
+                    ),
+                    Step(f"W_{size} written out", "=", value * Dp[d], by=(Unroll(weight()),)),
+                )
+            ),
+        )
 
     return Theorem(
         id="expectation.no-bias-at-two",
@@ -318,7 +520,10 @@ def no_bias_at_two() -> Theorem:
         uses=("expectation.grpo-weight",),
         clauses=(clause("two", 2, sp.Integer(1)), clause("three", 3, sp.sqrt(2))),
         references=(paper("§3", "corollary, ours"),),
-        implements=("identity.expectation.update_weight",),
+        implements=(
+            "identity.expectation.update_weight",
+            "identity.expectation.surrogate",
+        ),
         mutants=(
             Mutant("four rollouts", "three", domain=at(4)),
             Mutant("arcsine weight", "two", rhs=Dp[d] / sp.sqrt(p * q)),
@@ -344,17 +549,29 @@ def unbiased_any_group() -> Theorem:
         ),
         assumptions=(ON_POLICY, SEQUENCE, BINARY),
         refutes=(
-            Refutation("same-shape", domain, claim, ((p, sp.Rational(1, 8)),),
-                       "W₈(p)/W₂(p) is the same at p = 1/8 and p = 1/2"),
+            Refutation(
+                "same-shape",
+                domain,
+                claim,
+                ((p, sp.Rational(1, 8)),),
+                "W₈(p)/W₂(p) is the same at p = 1/8 and p = 1/2",
+            ),
         ),
         references=(Reference("arXiv 2510.00977", "", "§4", "reconstructed"),),
-        implements=("identity.expectation.update_weight",),
         corrected_by=("expectation.grpo-weight", "expectation.no-bias-at-two"),
         mutants=(
-            Mutant("also false for G = 4", "same-shape", lhs=four * two.xreplace(at_half),
-                   rhs=four.xreplace(at_half) * two),
-            Mutant("also false for G = 3 against 4", "same-shape",
-                   lhs=four * three.xreplace(at_half), rhs=four.xreplace(at_half) * three),
+            Mutant(
+                "also false for G = 4",
+                "same-shape",
+                lhs=four * two.xreplace(at_half),
+                rhs=four.xreplace(at_half) * two,
+            ),
+            Mutant(
+                "also false for G = 3 against 4",
+                "same-shape",
+                lhs=four * three.xreplace(at_half),
+                rhs=four.xreplace(at_half) * three,
+            ),
         ),
         check=CHECKS["expectation.unbiased-any-group"],
     )
@@ -371,20 +588,28 @@ def saturation() -> Theorem:
         ),
         assumptions=(ON_POLICY, SEQUENCE, BINARY),
         refutes=(
-            Refutation("limit-weight", sizes, Claim(weight(), "=", limit),
-                       ((G, 2), (p, sp.Rational(1, 5))), "the weight is 1/√(p(1−p)) at every G"),
-            Refutation("diverges", sizes, Claim(1 / sp.sqrt(p), "<=", 2 * weight()),
-                       ((G, 8), (p, sp.Rational(1, 10000))),
-                       "W_G grows at least like ½ p^(−1/2) as p → 0"),
+            Refutation(
+                "limit-weight",
+                sizes,
+                Claim(weight(), "=", limit),
+                ((G, 2), (p, sp.Rational(1, 5))),
+                "the weight is 1/√(p(1−p)) at every G",
+            ),
+            Refutation(
+                "diverges",
+                sizes,
+                Claim(1 / sp.sqrt(p), "<=", 2 * weight()),
+                ((G, 8), (p, sp.Rational(1, 10000))),
+                "W_G grows at least like ½ p^(−1/2) as p → 0",
+            ),
         ),
         references=(Reference("folklore", "", "", "the large-G limit read at finite G"),),
-        implements=("identity.expectation.update_weight",),
         corrected_by=("expectation.grpo-weight", "expectation.arcsine"),
         mutants=(
             Mutant("also false: any constant", "diverges", rhs=20 * weight()),
-            Mutant("also false at G = 3", "limit-weight",
-                   domain=Domain(Integer(G, 3, 3), p_unit())),
+            Mutant(
+                "also false at G = 3", "limit-weight", domain=Domain(Integer(G, 3, 3), p_unit())
+            ),
         ),
         check=CHECKS["expectation.saturation"],
     )
-

@@ -143,7 +143,10 @@ def all_pairs() -> Theorem:
             ),
         ),
         references=(paper("Theorem 1", "double-sum form, ours"),),
-        implements=("identity.groups.group_update",),
+        implements=(
+            "identity.groups.group_update",
+            "identity.groups.score_contrast",
+        ),
         mutants=(
             Mutant("1/G dropped", "pairs", rhs=closed * G),
             Mutant("mean over the pairs", "pairs", rhs=pairs / (k * (G - k))),

@@ -199,7 +199,6 @@ def loo_std_direction() -> Theorem:
             ),
         ),
         references=(Reference("folklore", "", "", "no paper is known to print it"),),
-        implements=("identity.groups.group_update",),
         corrected_by=("groups.identity",),
         mutants=(
             Mutant("also false: the sum is 1", "four-rollouts", rhs=1),
@@ -277,7 +276,12 @@ def unanimous_rounding() -> Theorem:
         ),
         refutes=tuple(refutation(e, f) for e in (4, 6, 9) for f in (0, 1)),
         references=(Reference("folklore", "", "", "no paper is known to print it"),),
-        implements=("identity.groups.grpo_advantages", "identity.groups.dr_grpo_advantages"),
+        implements=(
+            "identity.groups.grpo_advantages",
+            "identity.groups.dr_grpo_advantages",
+            "identity.groups.rloo_advantages",
+            "identity.groups.group_std",
+        ),
         corrected_by=("groups.baseline-invariance",),
         mutants=(
             Mutant(

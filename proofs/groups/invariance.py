@@ -95,6 +95,8 @@ def baseline_invariance() -> Theorem:
         references=(paper("§2"),),
         implements=(
             "identity.groups.grpo_advantages",
+            "identity.groups.dr_grpo_advantages",
+            "identity.groups.rloo_advantages",
             "identity.groups.group_std",
         ),
         mutants=(

@@ -105,7 +105,11 @@ def real_rewards() -> Theorem:
             ),
         ),
         references=(paper("§7", "listed there as open; the result is new here"),),
-        implements=("identity.groups.regression_slope", "identity.groups.grpo_advantages"),
+        implements=(
+            "identity.groups.regression_slope",
+            "identity.groups.grpo_advantages",
+            "identity.groups.group_update",
+        ),
         mutants=(
             Mutant("variance for standard deviation", "slope", rhs=variance * slope()),
             Mutant("equal rewards allowed", "slope", domain=real_any),

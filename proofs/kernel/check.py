@@ -274,9 +274,7 @@ def _falsify(
     return None
 
 
-def _refuse_mutant(
-    original: Clause, claim: Claim, domain: Domain, m: Mutant, ledger: Any
-) -> None:
+def _refuse_mutant(original: Clause, claim: Claim, domain: Domain, m: Mutant, ledger: Any) -> None:
     """The original derivation, bent to end at the mutated statement, must not be accepted."""
     steps = list(original.proof.steps)
     last = steps[-1]

@@ -351,7 +351,10 @@ def _check_induction(ctx: Context, claim: Claim, proof: Induction, log: list[Ste
         raise ProofError("induction runs over an integer variable without upper bound")
     if not ctx.domain.is_integer(whole.low):
         raise ProofError(f"induction cannot start at {whole.low}")
-    if any(n in bound_symbols(d) for d in ctx.domain.variables if d.symbol != n) or ctx.domain.group:
+    if (
+        any(n in bound_symbols(d) for d in ctx.domain.variables if d.symbol != n)
+        or ctx.domain.group
+    ):
         raise ProofError(f"{n} bounds other variables or shapes the group")
     start = {n: sp.sympify(whole.low)}
     base = Claim(claim.lhs.subs(start), claim.relation, claim.rhs.subs(start))

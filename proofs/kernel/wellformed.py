@@ -20,8 +20,19 @@ from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, Rounded, pee
 
 __all__ = ["Terms", "check_form"]
 
-_PLAIN = (sp.binomial, sp.factorial, sp.KroneckerDelta, sp.exp, sp.log, sp.asin, sp.beta,
-          RolloutMean, BetaMean, PoissonMean, Rounded)
+_PLAIN = (
+    sp.binomial,
+    sp.factorial,
+    sp.KroneckerDelta,
+    sp.exp,
+    sp.log,
+    sp.asin,
+    sp.beta,
+    RolloutMean,
+    BetaMean,
+    PoissonMean,
+    Rounded,
+)
 
 
 def as_term(value: Any) -> sp.Expr:

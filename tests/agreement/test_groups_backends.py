@@ -227,10 +227,10 @@ def every_step(ones: Any, rewards: Any, scores: Any) -> Any:
 def test_a_lonely_rollout_under_jit_has_no_derivative(name: str) -> None:
     # Eagerly it is refused; under jit its id goes unseen, and it must not spoil the others.
     function: Callable[..., Any] = {**ADVANTAGES, "std": group_std}[name]
-    derivative = load_mode("jax-jit")
-    ids = derivative.backend.asarray([4, 9, 4, 4])
-    at = derivative.backend.asarray([1.0, 5.0, 0.0, 0.5], "float64")
-    gradient = derivative(lambda r: (function(r, groups=ids) ** 3).sum(), at)
+    jitted = load_mode("jax-jit")
+    ids = jitted.backend.asarray([4, 9, 4, 4])
+    at = jitted.backend.asarray([1.0, 5.0, 0.0, 0.5], "float64")
+    gradient = jitted(lambda r: (function(r, groups=ids) ** 3).sum(), at)
     assert np.isfinite(gradient).all()
     assert gradient[1] == 0.0
     assert gradient[0] != 0.0

@@ -24,7 +24,7 @@ from identity.groups import (
     rloo_advantages,
     score_contrast,
 )
-from tests.backends import Backend
+from tests.backends import Backend, load_or_skip
 
 OF_REWARDS = (group_std, grpo_advantages, dr_grpo_advantages, rloo_advantages, dapo_keep)
 OF_SCORES = (group_update, score_contrast, regression_slope)
@@ -200,6 +200,13 @@ def test_two_libraries_do_not_mix(xp: Backend) -> None:
         grpo_advantages(xp.asarray([1.0, 0.0]), groups=np.array([1, 1]))
     # A sequence has no library of its own.
     assert type(grpo_advantages(xp.asarray([1.0, 0.0]), groups=[1, 1])) is type(scores)
+
+
+def test_two_devices_do_not_mix() -> None:
+    torch = load_or_skip("torch").xp
+    elsewhere = torch.zeros((2, 1), device="meta")
+    with pytest.raises(DomainError, match=r"scores must lie on the device of rewards \(cpu\)"):
+        score_contrast(torch.asarray([1.0, 0.0]), elsewhere)
 
 
 def test_results_that_the_dtype_cannot_hold(xp: Backend) -> None:

@@ -194,6 +194,10 @@ def test_extreme_rewards_and_scores_stay_in_range(xp: Backend) -> None:
                 bound,
                 relative_to=Fraction(float(info.max)),
             )
+        # No product overflows here, but their sum would.
+        halves = xp.asarray(np.full((8, 1), info.max / 4), dtype)
+        step = xp.call(group_update, xp.asarray(np.ones(8), dtype), halves)
+        assert xp.to_numpy(step).tolist() == [float(info.max / 4)]
         units = [info.max / 8, info.smallest_normal, np.sqrt(info.max), np.sqrt(info.tiny)]
         if not xp.flushes_subnormals:
             units.append(info.smallest_subnormal * 8)
