@@ -43,6 +43,7 @@ from sphinx.util.typing import ExtensionMetadata
 
 logger = logging.getLogger(__name__)
 PLACED = re.compile(r"^\s*\.\. theorem:: (\S+)\s*$", re.MULTILINE)
+SUPERSCRIPT = re.compile(r"(?<=[\w)])\^([^\W_](?![A-Za-z0-9])|\{[^}]*\})")
 SUBSCRIPT = re.compile(r"(?<!\w)([^\W_]{1,2}[⁺⁻]?)_([^\W_](?![A-Za-z0-9])|\{[^}]*\})")
 
 
@@ -192,12 +193,15 @@ class LedgerDirective(SphinxDirective):
             if n % 2:
                 result.append(nodes.literal("", part))
                 continue
-            for m, piece in enumerate(SUBSCRIPT.split(part)):  # text, base, index, text, …
-                if piece:
-                    index = m % 3 == 2
-                    result.append(
-                        nodes.subscript("", piece.strip("{}")) if index else nodes.Text(piece)
-                    )
+            for m, raised in enumerate(SUPERSCRIPT.split(part)):
+                if m % 2:
+                    result.append(nodes.superscript("", raised.strip("{}")))
+                    continue
+                for j, piece in enumerate(SUBSCRIPT.split(raised)):  # text, base, index, text, …
+                    if piece and j % 3 == 2:
+                        result.append(nodes.subscript("", piece.strip("{}")))
+                    elif piece:
+                        result.append(nodes.Text(piece))
         return result
 
 
@@ -289,6 +293,12 @@ class TheoremDirective(LedgerDirective):
         if clause.words:
             result.append(para(*self.text(clause.words)))
         result += self.statement(clause.domain, clause.statement, clause.where, clause.long_form)
+        if len(clause.steps) == 1 and not clause.steps[0].heading:
+            # The one line is the statement itself: say how it was discharged.
+            (step,) = clause.steps
+            lead = [*self.text(step.text), "; "] if step.text != clause.words else []
+            reason = self.justification(step.procedure, step.grade, step.rules)
+            return [*result, para(nodes.strong("", "Derivation: "), *lead, *reason)]
         result.append(para(nodes.strong("", "Derivation"), classes=["theorem-label"]))
         steps: nodes.enumerated_list | None = None
         for number, step in enumerate(clause.steps, start=1):

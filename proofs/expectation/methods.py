@@ -627,7 +627,7 @@ def verifier_noise() -> Theorem:
     t, f = sp.symbols("t f")
     rates = (Real(t, 0, 1), Real(f, 0, 1))
     noisy = Domain(
-        Integer(G, 2, spread=3),
+        Integer(G, 2, spread=2),
         unit,
         *rates,
         *COORDINATES,

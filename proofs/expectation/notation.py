@@ -49,7 +49,7 @@ sizes = Domain(Integer(G, 2), unit)
 
 def rollouts(size: Integer | None = None, *more: Integer | Real) -> Domain:
     """G i.i.d. rollouts of one prompt. Samples enumerate 2^G reward vectors: keep G small."""
-    size = Integer(G, 2, spread=3) if size is None else size
+    size = Integer(G, 2, spread=2) if size is None else size
     return Domain(size, unit, *more, *SCORES, Group(G, success=p, slope=Dp))
 
 

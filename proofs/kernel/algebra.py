@@ -14,6 +14,7 @@ positivity procedure must discharge at once. Atoms and the relations used betwee
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
@@ -571,7 +572,7 @@ def _substitutions(domain: Domain, variables: list[Integer | Real], strict: bool
         facts.append(v.symbol - v.low)
         if v.high is not None:
             facts.append(v.high - v.symbol)
-    symbols = [v.symbol for v in affine]
+    symbols = tuple(v.symbol for v in affine)
     for chosen in combinations(facts, len(affine)):
         base = _solve(symbols, chosen)
         if base is None:
@@ -610,7 +611,8 @@ def _is_linear(e: sp.Expr) -> bool:
     return False
 
 
-def _solve(symbols: list[sp.Symbol], facts: tuple[sp.Expr, ...]) -> dict[sp.Symbol, sp.Expr] | None:
+@lru_cache(maxsize=10_000)
+def _solve(symbols: tuple[sp.Symbol, ...], facts: tuple[sp.Expr, ...]) -> dict[sp.Symbol, sp.Expr] | None:
     """Invert slack_j = facts_j(symbols), an affine map with rational coefficients."""
     m = len(symbols)
     if m == 0:

@@ -279,6 +279,14 @@ def _refuse_mutant(original: Clause, claim: Claim, domain: Domain, m: Mutant, le
     steps = list(original.proof.steps)
     last = steps[-1]
     steps[-1] = type(last)(last.text, last.relation, claim.rhs, last.by)
+    if domain == original.domain and claim.relation == original.claim.relation:
+        # Only the first and last line read differently: checking the mutated one decides.
+        if claim.lhs == original.claim.lhs and len(steps) > 1:
+            claim = Claim(steps[-2].expr, last.relation, claim.rhs)
+            steps = steps[-1:]
+        elif claim.rhs == original.claim.rhs:
+            claim = Claim(claim.lhs, steps[0].relation, steps[0].expr)
+            steps = steps[:1]
     try:
         bent = Chain(tuple(steps))
         ctx, _ = clause_context(original, domain, ledger)

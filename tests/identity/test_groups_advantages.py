@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from identity.groups import dr_grpo_advantages, grpo_advantages, rloo_advantages
+from identity.groups import dr_grpo_advantages, group_std, grpo_advantages, rloo_advantages
 from tests import oracles, strategies, tolerances
 from tests.backends import Backend
 from tests.identity.grouping import assert_all_zero, assert_close, computed, exactly
@@ -161,6 +161,30 @@ def test_baseline_invariance_is_exact_where_arithmetic_is(
     np.testing.assert_array_equal(grpo_advantages(values + shift), plain)
     np.testing.assert_array_equal(grpo_advantages(np.ldexp(values, power)), plain)
     np.testing.assert_array_equal(grpo_advantages(-values), -plain)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_binade(xp: Backend, dtype: str) -> None:
+    # One batch that sweeps the exponents, so that each power-of-two rule is met on both sides.
+    info = np.finfo(dtype)
+    near = 1 + np.array([0, 1, 3]) * info.eps
+    shapes = np.array([near, near[::-1], [1, 0, 0], [-1, 1, 0.5]], dtype=dtype)
+    powers = np.arange(info.minexp, info.maxexp, 1 if dtype == "float32" else 7)
+    rewards = np.concatenate([np.ldexp(shape, powers[:, None]) for shape in shapes])
+    array = xp.asarray(rewards, dtype)
+    stds = xp.to_numpy(xp.call(group_std, array))
+    advantages = xp.to_numpy(xp.call(grpo_advantages, array))
+    # And again as thousands of small ragged groups, where G/P is small.
+    flat = xp.asarray(rewards.ravel(), dtype)
+    ids = xp.asarray(np.repeat(np.arange(len(rewards)), 3))
+    ragged = xp.to_numpy(xp.call(group_std, flat, groups=ids))[::3]
+    for row, std, ragged_std, values in zip(rewards, stds, ragged, advantages, strict=True):
+        seen = exactly(xp, row.tolist(), dtype)
+        for got in (std, ragged_std):
+            assert_close(xp, np.array([got]), [oracles.std(seen)], dtype, tolerances.std_ulp(3))
+        exact = oracles.grpo(seen)
+        largest = oracles.largest(exact)
+        assert_close(xp, values, exact, dtype, tolerances.grpo_ulp(3), relative_to=largest)
 
 
 @method
