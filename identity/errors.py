@@ -33,5 +33,5 @@ class DomainError(ValueError):
         super().__init__(f"{argument} must {rule}; got {shown}")
 
     def __reduce__(self) -> tuple[type[DomainError], tuple[str, object, str]]:
-        # Without this, pickling (multiprocessing, pytest-xdist) would call __init__ with the message.
+        # Without this, unpickling (multiprocessing) would call __init__ with the message alone.
         return type(self), (self.argument, self.value, self.rule)

@@ -360,7 +360,7 @@ def attenuation() -> Theorem:
                                         "<=",
                                         steps=(
                                             Step(
-                                                "the difference is (√x−1)⁶ times a non-negative factor",
+                                                "(√x−1)⁶ times a factor ≥ 0",
                                                 "<=",
                                                 above.function,
                                                 by=((coefficient(high), Square((root - 1) ** 3)),),
@@ -396,7 +396,7 @@ def attenuation() -> Theorem:
                                         "<=",
                                         steps=(
                                             Step(
-                                                "the difference is (√x−1)⁶ times a non-negative factor",
+                                                "(√x−1)⁶ times a factor ≥ 0",
                                                 "<=",
                                                 total.function,
                                                 by=((coefficient(low), Square((root - 1) ** 3)),),
@@ -510,7 +510,7 @@ def monotone() -> Theorem:
                                         "<=",
                                         steps=(
                                             Step(
-                                                "w − (ax + by) = [a(x−w)² + b(y−w)² + (w² − ax² − by²)]/(2w)",
+                                                "2w(w − ax − by) = a(x−w)² + b(y−w)² + …",
                                                 "<=",
                                                 inner.function,
                                                 by=(

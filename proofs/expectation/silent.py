@@ -6,7 +6,6 @@ import sympy as sp
 
 from proofs.expectation.methods import MIXED, mixed_share
 from proofs.expectation.notation import (
-    Dp,
     G,
     K,
     R,

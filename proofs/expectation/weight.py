@@ -119,7 +119,7 @@ def general_weight() -> Theorem:
                 Chain(
                     (
                         Step(
-                            "given the rewards, scores have their conditional means; K ~ Binomial(G, p)",
+                            "tower property: mean scores given the rewards, K ~ Binomial(G, p)",
                             "=",
                             counted,
                             by=(Tower(lhs, K),),
@@ -409,7 +409,7 @@ def grpo_weight() -> Theorem:
                             by=(Split(weight(), first=1, last=1),),
                         ),
                         Step(
-                            "between them x + y ≤ √(G−1): 2w(x+y) ≤ (x+y)² + w², (x+y)² ≤ 2(x²+y²) ≤ w²",
+                            "between them x + y ≤ √(G−1), since 2(x² + y²) ≤ G−1",
                             "<=",
                             bounded + top * q ** (G - 1) + top * p ** (G - 1),
                             by=(

@@ -73,7 +73,7 @@ class Algebra:
     def is_zero(self, expr: sp.Expr) -> bool:
         """True: the expression is zero on the whole domain. False: this method cannot tell."""
         numerator, _ = self.fraction(expr)
-        return self._reduced(numerator) == 0
+        return bool(self._reduced(numerator) == 0)
 
     def nonnegative(self, expr: sp.Expr, strict: bool = False) -> bool:
         """True: expr ≥ 0 (or > 0) on the whole domain. False: cannot tell."""
@@ -247,9 +247,9 @@ class Algebra:
                 key = ("power", _key(fmpq(constant)), exponent)
                 part = self._atom(key, "+" if constant > 0 else None)
                 result = self._times(result, (part, self.one) if side == 0 else (self.one, part))
-            for f, multiplicity, s in oriented:
+            for f, multiplicity, kind in oriented:
                 key = ("power", _key(f), exponent)
-                part = self._atom(key, s) ** multiplicity
+                part = self._atom(key, kind) ** multiplicity
                 self.bases[self.index[key]] = f
                 result = self._times(result, (part, self.one) if side == 0 else (self.one, part))
         return result
@@ -418,7 +418,9 @@ class Algebra:
                 (other,) = (a for a in key.args if a != var)
                 self._require_index(other, group)
                 rest = sp.Mul(*(a**n for a, n in moving.items() if a != key))
-                value, one = self.fraction(rest.xreplace({var: other}))
+                value, bottom = self.fraction(rest.xreplace({var: other}))
+                if bottom != 1:
+                    raise Undecided(f"cannot sum {rest} against {key}")
                 return value
         for key in moving:
             if isinstance(key, sp.Indexed):
@@ -445,9 +447,9 @@ class Algebra:
     def _require_index(self, index: sp.Expr, group: Group) -> None:
         if index in self.bound:
             return
-        if self.domain.is_integer(index) and self.nonnegative(index - 1):
-            if self.nonnegative(group.size - index):
-                return
+        inside = self.domain.is_integer(index) and self.nonnegative(index - 1)
+        if inside and self.nonnegative(group.size - index):
+            return
         raise Undecided(f"cannot show that the index {index} lies in 1..{group.size}")
 
     def _sum_sign(self, e: sp.Sum) -> str | None:
@@ -522,7 +524,7 @@ class Algebra:
 
     def _slack_forms(self, poly: Poly, strict: bool) -> Any:
         used = {self.atoms[i] for i in self._used(poly)}
-        variables = []
+        variables: list[Integer | Real] = []
         for v in reversed(self.domain.variables):  # those used, and those that bound them
             if v.symbol in used:
                 variables.insert(0, v)
@@ -568,10 +570,10 @@ def _substitutions(domain: Domain, variables: list[Integer | Real], strict: bool
     affine = [v for v in variables if isinstance(v, Integer) and _affine(v, domain)]
     others = [v for v in variables if v not in affine]
     facts = []
-    for v in affine:
-        facts.append(v.symbol - v.low)
-        if v.high is not None:
-            facts.append(v.high - v.symbol)
+    for w in affine:
+        facts.append(w.symbol - w.low)
+        if w.high is not None:
+            facts.append(w.high - w.symbol)
     symbols = tuple(v.symbol for v in affine)
     for chosen in combinations(facts, len(affine)):
         base = _solve(symbols, chosen)
@@ -612,7 +614,9 @@ def _is_linear(e: sp.Expr) -> bool:
 
 
 @lru_cache(maxsize=10_000)
-def _solve(symbols: tuple[sp.Symbol, ...], facts: tuple[sp.Expr, ...]) -> dict[sp.Symbol, sp.Expr] | None:
+def _solve(
+    symbols: tuple[sp.Symbol, ...], facts: tuple[sp.Expr, ...]
+) -> dict[sp.Symbol, sp.Expr] | None:
     """Invert slack_j = facts_j(symbols), an affine map with rational coefficients."""
     m = len(symbols)
     if m == 0:
@@ -622,7 +626,7 @@ def _solve(symbols: tuple[sp.Symbol, ...], facts: tuple[sp.Expr, ...]) -> dict[s
     if matrix.det() == 0:
         return None
     inverse = matrix.inv()
-    constants = [sp.expand(f).subs({s: 0 for s in symbols}) for f in facts]
+    constants = [sp.expand(f).subs(dict.fromkeys(symbols, 0)) for f in facts]
     slacks = [sp.Dummy("weak") for _ in range(m)]
     return {
         s: sp.Add(

@@ -19,6 +19,7 @@ from proofs.kernel.theorem import (
     Claim,
     Clause,
     Mutant,
+    Refutation,
     StepReport,
     Theorem,
     check_proof,
@@ -138,7 +139,8 @@ def _check_form(theorem: Theorem) -> None:
     names = [c.name for c in theorem.clauses] + [r.name for r in theorem.refutes]
     if len(set(names)) != len(names):
         raise MalformedTheorem("clause names repeat")
-    for part in (*theorem.clauses, *theorem.refutes):
+    parts: tuple[Clause | Refutation, ...] = (*theorem.clauses, *theorem.refutes)
+    for part in parts:
         _check_symbols(part.domain, part.claim)
 
 
@@ -226,7 +228,8 @@ def _check_refutations(theorem: Theorem, report: Report) -> None:
 
 
 def _check_mutants(theorem: Theorem, ledger: Any, report: Report) -> None:
-    parts = {p.name: p for p in (*theorem.clauses, *theorem.refutes)}
+    statements: tuple[Clause | Refutation, ...] = (*theorem.clauses, *theorem.refutes)
+    parts = {p.name: p for p in statements}
     for m in theorem.mutants:
         if m.of not in parts:
             raise MalformedTheorem(f"mutant {m.name!r} is of an unknown clause {m.of!r}")
@@ -236,7 +239,7 @@ def _check_mutants(theorem: Theorem, ledger: Any, report: Report) -> None:
             raise MalformedTheorem(f"mutant {m.name!r} changes nothing")
         _check_symbols(domain, claim)
         # A refuted claim's own witness is the first point tried for its mutants.
-        points = [as_point(original.witness)] if hasattr(original, "witness") else []
+        points = [as_point(original.witness)] if isinstance(original, Refutation) else []
         # Losing its meaning refutes a mutant only if it drops an assumption of the original.
         witness = _falsify(domain, claim, m.name, points, domain != original.domain)
         report.mutants.append(MutantReport(m.name, witness is not None, witness or ""))

@@ -20,8 +20,8 @@ from proofs.kernel.errors import MalformedTheorem, UndefinedValue
 
 __all__ = [
     "COORDINATE",
-    "D",
     "SCORES",
+    "D",
     "Declaration",
     "Domain",
     "Group",
@@ -35,6 +35,7 @@ __all__ = [
 Point = dict[Any, Any]
 D = sp.Symbol("D")  # number of score coordinates: scores are vectors of any dimension
 COORDINATE = sp.Symbol("d")
+REWARDS, SCORE = sp.IndexedBase("R"), sp.IndexedBase("s")
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,8 @@ class Group:
     """
 
     size: sp.Symbol
-    rewards: sp.IndexedBase = sp.IndexedBase("R")
-    scores: sp.IndexedBase = sp.IndexedBase("s")
+    rewards: sp.IndexedBase = REWARDS
+    scores: sp.IndexedBase = SCORE
     correct: sp.Symbol | None = None
     spread: bool = False
     success: sp.Symbol | None = None

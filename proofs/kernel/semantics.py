@@ -51,7 +51,7 @@ def compare(lhs: sp.Expr, relation: str, rhs: sp.Expr, point: dict[Any, Any]) ->
     """
     gap = difference(lhs, rhs, point)
     if isinstance(gap, fmpq):
-        return {"=": gap == 0, "<=": gap <= 0, "<": gap < 0}[relation]
+        return bool({"=": gap == 0, "<=": gap <= 0, "<": gap < 0}[relation])
     if not gap.is_finite():
         raise UndefinedValue("no finite value")
     if gap < 0:
@@ -66,7 +66,7 @@ def compare(lhs: sp.Expr, relation: str, rhs: sp.Expr, point: dict[Any, Any]) ->
 def show(value: Any) -> str:
     """A witness value for humans: rationals exactly, balls with their guaranteed digits."""
     if isinstance(value, arb):
-        return value.str(20)
+        return str(value.str(20))
     if isinstance(value, list):
         return "[" + ", ".join(show(v) for v in value) + "]"
     return str(value)

@@ -14,7 +14,7 @@ from typing import Any
 import sympy as sp
 
 from proofs.kernel.algebra import Algebra
-from proofs.kernel.domain import Domain, Group, Integer, Real, Table
+from proofs.kernel.domain import D, Domain, Group, Integer, Real, Table
 from proofs.kernel.errors import MalformedTheorem, Undecided
 from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, Rounded, peel
 
@@ -229,19 +229,18 @@ class Terms:
                 self._integer(a)
         elif isinstance(e, sp.Indexed):
             self._defined_index(e)
-        elif isinstance(e, sp.core.function.AppliedUndef) and len(e.args) == 1:
-            if not isinstance(e, Rounded):
-                self._integer(e.args[0])
+        elif isinstance(e, sp.core.function.AppliedUndef):
+            self._integer(e.args[0])
 
     def _defined_index(self, e: sp.Indexed) -> None:
         group = self.domain.group
         assert group is not None  # check_form has seen to it
-        from proofs.kernel.domain import D
-
-        if e.base == group.slope:
-            shape = (D,)
-        else:
-            shape = (group.size,) if e.base == group.rewards else (group.size, D)
+        shapes: dict[Any, tuple[Any, ...]] = {
+            group.slope: (D,),
+            group.rewards: (group.size,),
+            group.scores: (group.size, D),
+        }
+        shape = shapes[e.base]
         self._need(len(e.indices) == len(shape), f"the indices of {e}")
         for index, size in zip(e.indices, shape, strict=True):
             self._integer(index)

@@ -339,6 +339,26 @@ def _() -> Any:
     return derive(Domain(Real(p)), claim, step("=", p, instance((a, p))), ledger=ledger)
 
 
+@attack("a derivative by a variable with one value")
+def _() -> Any:
+    domain = Domain(Integer(n, 3, 3))
+    ledger = proved_before(domain, Claim(n**2, "=", 3 * n))
+    claim = Claim(sp.Derivative(n**2, n), "=", sp.Derivative(3 * n, n))
+    return derive(domain, claim, step("=", claim.rhs, instance()), ledger=ledger)
+
+
+@attack("a derivative by an integer variable")
+def _() -> Any:
+    domain = Domain(Integer(n, 0, 1), Integer(m, 0))
+    idempotent = Claim(n**2, "=", n)
+    ends = tuple((Integer(n, v, v), Chain((step("=", v),))) for v in (0, 1))
+    mutants = (Mutant("a", "c", rhs=n + 1), Mutant("b", "c", rhs=n + 2))
+    clause = Clause("c", Domain(Integer(n, 0, 1)), idempotent, Cases(n, ends))
+    ledger = {"before.it": report_of("before.it", clauses=(clause,), mutants=mutants)}
+    claim = Claim(sp.Derivative(m * n**2, n), "=", sp.Derivative(m * n, n))
+    return derive(domain, claim, step("=", claim.rhs, instance()), ledger=ledger)
+
+
 @attack("Differentiate on something that is no derivative")
 def _() -> Any:
     other = F(n**2, sp.Tuple(n, 1))
@@ -390,6 +410,20 @@ def _() -> Any:
     end = Chain((step("<=", claim.rhs),))
     parts = ((Integer(n, 0, half), end), (Integer(n, 3 * half, 5), end))
     return check_proof(Context(Domain(Integer(n, 0, 5))), claim, Cases(n, parts), [])
+
+
+@attack("a statement without a value at one of its cases")
+def _() -> Any:
+    thirds = sp.Sum(1 / n, (k, 1, 3))
+    claim = Claim(n * thirds, "=", 3 - 3 * sp.Integer(0) ** n)  # SymPy: 0 * anything is 0
+    cases = Cases(
+        n,
+        (
+            (Integer(n, 0, 0), Chain((step("=", 0),))),
+            (Integer(n, 1), Chain((step("=", claim.rhs, Unroll(thirds)),))),
+        ),
+    )
+    return check_proof(Context(naturals), claim, cases, [])
 
 
 @attack("an induction that starts at one half")
@@ -676,6 +710,30 @@ def test_a_step_has_one_term() -> None:
         moods = Moody(*[n] * first, n + 1)
         with pytest.raises(REFUSALS):
             derive(naturals, Claim(n, "=", n + 1), step("=", moods))
+
+
+@pytest.mark.parametrize("first", range(1, 5))
+def test_a_linear_combination_has_one_coefficient_and_one_term(first: int) -> None:
+    one, ones = sp.Integer(1), sp.Sum(k, (k, 1, n))
+    for parts, rhs in (
+        (((Moody(*[one] * first, sp.Integer(5)), k),), 5 * ones),
+        (((1, Moody(*[k] * first, 7 * k)),), sp.Sum(7 * k, (k, 1, n))),
+    ):
+        with pytest.raises(REFUSALS):
+            derive(
+                Domain(Integer(n, 1)), Claim(ones, "=", rhs), step("=", rhs, Linear(ones, parts))
+            )
+
+
+def test_a_variable_has_one_lower_bound() -> None:
+    for first in range(16):
+        try:
+            domain = Domain(Integer(n, Moody(*[sp.Integer(5)] * first, sp.Integer(0))))
+            derive(domain, Claim(5, "<=", n), step("<=", n))
+        except REFUSALS:
+            continue
+        assert domain.contains({n: fmpq(0)}) is not None  # 5 is the bound for good
+        assert all(point[n] >= 5 for point in domain.points("bound", 20))
 
 
 class Lying(sp.Sum):  # type: ignore[misc]
