@@ -14,6 +14,8 @@ ORACLE_DIGITS = 50
 # --- groups: one value from 0/1 rewards --------------------------------------------------------
 # All sums are exact integers over a power of two. √: ½ and half of the division before it;
 # XLA divides by a constant through its reciprocal, 1½ for each of two divisions.
+# Measured over all k at G ≤ 256, NumPy, torch and XLA: 1.4 (std), 1.2 (GRPO), 2.6 (eps),
+# 1.2 (Dr. GRPO and RLOO).
 BINARY_STD_ULP = 3.0
 BINARY_GRPO_ULP = 3.0
 # 1 + eps/std adds two divisions, a product, a sum and a division.
@@ -22,6 +24,11 @@ BINARY_GRPO_EPS_ULP = 7.0
 BINARY_CENTRED_ULP = 2.0
 # Largest group whose Σ(G d − Σd)² < G³/4 is an exact integer in the dtype.
 BINARY_EXACT_GROUP = {"float16": 256, "bfloat16": 256, "float32": 256, "float64": 2**17}
+
+
+# Real rewards: the bounds grow with G because they allow any order of summation. Measured at
+# G ≤ 256 (normal, uniform, a few ulp apart, log-normal over 50 decades): 5.7 (std), 4.2 (GRPO),
+# 3.3 (Dr. GRPO).
 
 
 def std_ulp(group_size: int) -> float:
@@ -106,6 +113,7 @@ THREE_DECIMALS = 0.5e-3
 # bfloat16, and more than any bound above at the group sizes tested.
 NEAR_OVERFLOW = 2.0**-7
 
+
 def derivative_ulp(group_size: int) -> float:
     """Reverse mode, relative to the largest entry of the Jacobian: each adjoint sum is another sum
     over the group beside the forward ones, and the centring is applied twice."""
@@ -130,6 +138,7 @@ def mean_relative(group_size: int, rows: int) -> float:
     20 eps; weights, two sums of `rows` positive terms and a division add rows + 4. Nothing cancels.
     """
     return (3 * group_size + 2 * rows + 32) * 2.0**-52
+
 
 # Methods whose factors differ by less than this, relative, need not be told apart in float32:
 # Bessel's with eps = 1e-6 and RLOO's at G = 2 are of this kind.

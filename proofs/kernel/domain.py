@@ -17,6 +17,7 @@ import sympy as sp
 from flint import fmpq
 
 from proofs.kernel.errors import MalformedTheorem, UndefinedValue
+from proofs.kernel.terms import as_term
 
 __all__ = [
     "COORDINATE",
@@ -38,6 +39,13 @@ COORDINATE = sp.Symbol("d")
 REWARDS, SCORE = sp.IndexedBase("R"), sp.IndexedBase("s")
 
 
+def _settle_bounds(d: Integer | Real) -> None:
+    """Bounds become terms once, so that every check sees the same ones."""
+    for name in ("low", "high"):
+        bound = getattr(d, name)
+        object.__setattr__(d, name, None if bound is None else as_term(bound))
+
+
 @dataclass(frozen=True)
 class Integer:
     """An integer with inclusive bounds; ``high=None`` means unbounded."""
@@ -46,6 +54,9 @@ class Integer:
     low: Any
     high: Any = None
     spread: int = 9  # how far above ``low`` samples go when there is no upper bound
+
+    def __post_init__(self) -> None:
+        _settle_bounds(self)
 
     def latex(self) -> str:
         s, low = sp.latex(self.symbol), sp.latex(sp.sympify(self.low))
@@ -69,6 +80,9 @@ class Real:
     open_low: bool = True
     open_high: bool = True
     samples: tuple[Any, ...] = ()  # points to draw samples from, instead of the whole interval
+
+    def __post_init__(self) -> None:
+        _settle_bounds(self)
 
     def latex(self) -> str:
         s = sp.latex(self.symbol)
@@ -415,7 +429,7 @@ class Domain:
         """At least ten values; fewer only where a sample enumerates all reward vectors."""
         group = self.group
         enumerated = group is not None and group.success is not None
-        return min(d.spread, 9) if enumerated else max(d.spread, 9)
+        return max(2, min(d.spread, 9)) if enumerated else max(d.spread, 9)
 
     @staticmethod
     def _draw_real(d: Real, point: Point, rng: random.Random, corner: bool) -> fmpq:

@@ -22,6 +22,7 @@ __all__ = ["compare", "difference", "evaluate", "show"]
 Value = Any  # fmpq, arb, or arb_series inside a derivative
 DIGITS = 50
 BITS = 230
+MANY = 100_000  # terms of one sum
 
 
 def evaluate(expr: sp.Expr, point: dict[Any, Any]) -> Value:
@@ -118,6 +119,8 @@ def _value(e: sp.Expr, point: dict[Any, Any]) -> Value:  # one branch per node o
         last = _integer(_value(high, point), "an upper limit")
         if last < first - 1:
             raise UndefinedValue(f"sum from {first} to {last}")
+        if last - first > MANY:
+            raise UndefinedValue(f"more than {MANY} terms to add up")
         total = fmpq(0)
         for n in range(first, last + 1):
             total = total + _value(inner, {**point, var: fmpq(n)})
@@ -275,6 +278,8 @@ def _poisson_mean(e: sp.Expr, point: dict[Any, Any]) -> Value:
     if h not in (sp.Integer(1), var, sp.sqrt(var)):
         raise UndefinedValue("a Poisson mean is evaluated for h(n) = 1, n, √n only")
     rate = _ball(_value(rate_expr, point))
+    if not rate > 0:
+        raise UndefinedValue(f"a Poisson rate of {rate}")
     weight, total = (-rate).exp(), arb(0)
     n = 0
     while True:

@@ -10,11 +10,14 @@ from typing import Any
 
 import sympy as sp
 
+from proofs.kernel.errors import MalformedTheorem
+
 __all__ = [
     "BetaMean",
     "PoissonMean",
     "RolloutMean",
     "Rounded",
+    "as_term",
     "binomial_mean",
     "canonical",
     "half",
@@ -75,6 +78,16 @@ indices = integers
 def binomial_mean(h: sp.Expr, k: sp.Symbol, n: sp.Expr, p: sp.Expr) -> sp.Sum:
     """E[h(K)] for K ~ Binomial(n, p), written out as its defining sum."""
     return sp.Sum(sp.binomial(n, k) * p**k * (1 - p) ** (n - k) * h, (k, 0, n))
+
+
+def as_term(value: Any) -> sp.Expr:
+    """A term as given: SymPy expressions and exact Python numbers; strings are never parsed."""
+    if isinstance(value, str | float | complex):
+        raise MalformedTheorem(f"not a term: {value!r}")
+    term = sp.sympify(value, strict=True)
+    if not isinstance(term, sp.Expr):
+        raise MalformedTheorem(f"not a term: {value!r}")
+    return term
 
 
 def peel(total: sp.Sum) -> tuple[sp.Expr, sp.Symbol, sp.Expr, sp.Expr]:

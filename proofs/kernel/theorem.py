@@ -16,8 +16,9 @@ import sympy as sp
 
 from proofs.kernel.domain import Domain, Integer
 from proofs.kernel.errors import MalformedTheorem, ProofError, Undecided
-from proofs.kernel.rules import RULES, Context, Fact, bound_symbols, weakest
-from proofs.kernel.wellformed import as_term
+from proofs.kernel.rules import RULES, Context, Fact, settled, weakest
+from proofs.kernel.terms import as_term
+from proofs.kernel.wellformed import bound_symbols
 
 __all__ = [
     "Cases",
@@ -190,6 +191,8 @@ def clause_context(clause: Clause, domain: Domain, ledger: Any) -> tuple[Context
 
 def check_proof(ctx: Context, claim: Claim, proof: Any, log: list[StepReport]) -> str:
     """Raise unless the proof establishes exactly this claim; return its grade."""
+    ctx.term(claim.lhs)
+    ctx.term(claim.rhs)
     if isinstance(proof, Chain):
         return check_chain(ctx, claim.lhs, claim.relation, claim.rhs, proof.steps, log)
     if isinstance(proof, Cases):
@@ -297,7 +300,9 @@ def _algebra_name(ctx: Context) -> str:
 def _fact(ctx: Context, rule: Any) -> Fact:
     if type(rule) not in RULES:
         raise ProofError(f"{type(rule).__name__} is not one of the kernel's rules")
-    fact: Fact = type(rule).prove(rule, ctx)  # the class's own method, whatever the instance says
+    fact: Fact = type(rule).prove(
+        settled(rule), ctx
+    )
     return fact
 
 

@@ -16,9 +16,9 @@ import sympy as sp
 from proofs.kernel.algebra import Algebra
 from proofs.kernel.domain import D, Domain, Group, Integer, Real, Table
 from proofs.kernel.errors import MalformedTheorem, Undecided
-from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, Rounded, peel
+from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, Rounded, as_term, peel
 
-__all__ = ["Terms", "check_form"]
+__all__ = ["Terms", "bound_symbols", "check_form"]
 
 _PLAIN = (
     sp.binomial,
@@ -35,14 +35,13 @@ _PLAIN = (
 )
 
 
-def as_term(value: Any) -> sp.Expr:
-    """A term as given: SymPy expressions and exact Python numbers; strings are never parsed."""
-    if isinstance(value, str | float | complex):
-        raise MalformedTheorem(f"not a term: {value!r}")
-    term = sp.sympify(value, strict=True)
-    if not isinstance(term, sp.Expr):
-        raise MalformedTheorem(f"not a term: {value!r}")
-    return term
+def bound_symbols(d: Integer | Real) -> set[Any]:
+    """The variables that the bounds of a variable mention."""
+    found: set[Any] = set()
+    for bound in (d.low, d.high):
+        if bound is not None:
+            found |= sp.sympify(bound).free_symbols
+    return found
 
 
 def check_form(domain: Domain, term: sp.Expr, bound: frozenset[sp.Symbol] = frozenset()) -> None:
@@ -177,23 +176,40 @@ class Terms:
             self._inside(key, self.domain.extended(Integer(var, low, high)))._defined(inner)
         elif isinstance(e, RolloutMean):
             self._defined_mean(e)
+        elif isinstance(e, sp.Derivative):
+            self._defined(e.args[0])
+            self._open_variable(e.args[1][0])
         elif isinstance(e, BetaMean):
             body, var, a, b = e.args
             for part in (a, b):
                 self._defined(part)
                 self._need(self._positive(part), f"{part} > 0")
-            self._inside(("unit", var), self.domain.extended(Real(var, 0, 1)))._defined(body)
+            self._inside(
+                ("unit", var), self.domain.extended(Real(var, 0, 1, False, False))
+            )._defined(body)
         elif isinstance(e, PoissonMean):
             body, var, rate = e.args
             self._defined(rate)
             self._need(self._positive(rate), f"{rate} > 0")
             self._inside(("count", var), self.domain.extended(Integer(var, 0)))._defined(body)
         else:
-            for a in e.args if not isinstance(e, sp.Derivative) else e.args[:1]:
+            for a in e.args:
                 if isinstance(a, sp.Expr) and not isinstance(a, sp.IndexedBase):
                     self._defined(a)
             self._defined_here(e)
         self.done.add(e)
+
+    def _open_variable(self, var: sp.Symbol) -> None:
+        """A derivative needs room on both sides: a real variable in an open interval.
+
+        At isolated points two different functions may agree, and their derivatives differ.
+        """
+        own = self.domain.variable(var)
+        ok = isinstance(own, Real) and (own.low is None or own.open_low)
+        ok = ok and isinstance(own, Real) and (own.high is None or own.open_high)
+        self._need(ok, f"{var} does not range over an open interval")
+        bounds = any(var in bound_symbols(v) for v in self.domain.variables)
+        self._need(not bounds, f"{var} bounds another variable")
 
     def _defined_here(self, e: sp.Expr) -> None:
         algebra = self.algebra
