@@ -63,7 +63,6 @@ class Algebra:
         self.squares: dict[int, Poly] = {}  # generator -> radicand, for √ atoms
         self.bases: dict[int, Poly] = {}  # generator -> x, for x^n atoms
         self.signs: dict[int, str] = {}  # generator -> "+" or "0+"
-        self.features: set[str] = set()
         self.memo: dict[sp.Expr, Fraction] = {}
         self.positive: list[sp.Expr] = []
         self.bound: list[sp.Symbol] = []  # indices of the group sums around the current term
@@ -260,7 +259,6 @@ class Algebra:
     # -- square roots ------------------------------------------------------------------------
     def _root(self, base: sp.Expr) -> Fraction:
         """√(n/d) as a product of root generators; splits a product only after sign proofs."""
-        self.features.add("radicals")
         top, bottom = self.fraction(base)
         top, bottom = self._reduced(top), self._reduced(bottom)
         below = self._sign(bottom, strict=True)
@@ -378,7 +376,6 @@ class Algebra:
             return self._atom(canonical(e), self._sum_sign(e)), self.one
         if self.domain.variable(var) is not None:
             raise Undecided(f"the index {var} is also a variable")
-        self.features.add("moments")
         self.bound.append(var)
         try:
             top, bottom = self.fraction(body)

@@ -254,10 +254,9 @@ def _check_step(ctx: Context, previous: sp.Expr, step: Step) -> tuple[str, str]:
             current, grade = rewritten, weakest(grade, fact.grade)
             names.append(fact.procedure)
         if current != new:
-            ctx.algebra.features.clear()
             if not ctx.zero(current - new):
                 raise Undecided("the two sides are not shown to be equal")
-            names.append(_algebra_name(ctx))
+            names.append(_algebra_name(ctx, current, new))
         return grade, ", ".join(dict.fromkeys(names)) or "identity"
     return _check_inequality(ctx, previous, step, new)
 
@@ -275,9 +274,8 @@ def _check_inequality(ctx: Context, previous: sp.Expr, step: Step, new: sp.Expr)
         rest = rest - c * (fact.rhs - fact.lhs)
         grade = weakest(grade, fact.grade)
         names.append(fact.procedure)
-    ctx.algebra.features.clear()
     if ctx.zero(rest):
-        names.append(_algebra_name(ctx))
+        names.append(_algebra_name(ctx, previous, new))
         if step.relation == "<" and not strict:
             raise Undecided("only the weak inequality is shown")
     else:
@@ -290,11 +288,14 @@ def _check_inequality(ctx: Context, previous: sp.Expr, step: Step, new: sp.Expr)
     return grade, ", ".join(dict.fromkeys(names))
 
 
-def _algebra_name(ctx: Context) -> str:
-    features = ctx.algebra.features
-    if "moments" in features:
+def _algebra_name(ctx: Context, *terms: sp.Expr) -> str:
+    """Which part of the normal form a comparison needed, for the reader of the derivation."""
+    group = ctx.domain.group
+    if group is not None and any(t.has(group.rewards, group.scores) for t in terms):
         return "group-sum normal form"
-    return "algebraic zero test" if "radicals" in features else "rational zero test"
+    powers = (x.exp for t in terms for x in t.atoms(sp.Pow))
+    roots = any(e.is_Rational and not e.is_Integer for e in powers)
+    return "algebraic zero test" if roots else "rational zero test"
 
 
 def _fact(ctx: Context, rule: Any) -> Fact:
