@@ -142,6 +142,11 @@ class _Printer(LatexPrinter):  # type: ignore[misc]
     def _print_binomial(self, e: sp.binomial, exp: Any = None) -> str:
         return rf"\binom{{{self._print(e.args[0])}}}{{{self._print(e.args[1])}}}" + _power(exp)
 
+    def _print_beta(self, e: sp.beta, exp: Any = None) -> str:
+        return rf"\mathrm{{B}}\left({self._print(e.args[0])}, {self._print(e.args[1])}\right)" + (
+            _power(exp)
+        )
+
     def _print_RolloutMean(self, e: Any, exp: Any = None) -> str:
         body, low, high = e.args
         window = ""

@@ -56,7 +56,9 @@ class PublicNames(SphinxDirective):
         # Not autodata, which would show the docstring of the value's class.
         shown = repr(thing)
         short = len(shown) <= 120 and " at 0x" not in shown
-        lines = [f".. py:data:: {path}", *([f"   :value: {shown}"] if short else []), ""]
+        # The module as an option: in the name it would come after the page's current module.
+        lines = [f".. py:data:: {name}", f"   :module: {module.__name__}"]
+        lines += [f"   :value: {shown}", ""] if short else [""]
         return [*lines, *(f"   {line}" for line in comment(module, name))]
 
     def parse(self, lines: list[str]) -> list[nodes.Node]:
