@@ -301,9 +301,7 @@ def _algebra_name(ctx: Context, *terms: sp.Expr) -> str:
 def _fact(ctx: Context, rule: Any) -> Fact:
     if type(rule) not in RULES:
         raise ProofError(f"{type(rule).__name__} is not one of the kernel's rules")
-    fact: Fact = type(rule).prove(
-        settled(rule), ctx
-    )
+    fact: Fact = type(rule).prove(settled(rule), ctx)
     return fact
 
 
