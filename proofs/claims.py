@@ -72,7 +72,8 @@ def _run(path: Path) -> ModuleType:
     try:
         code = compile(source, str(path), "exec", dont_inherit=True)
     except SyntaxError as problem:
-        raise ClaimsError(f"{path}, line {problem.lineno}: SyntaxError: {problem.msg}") from None
+        line = f", line {problem.lineno}" if problem.lineno else ""  # none for a null byte
+        raise ClaimsError(f"{path}{line}: SyntaxError: {problem.msg}") from None
     except ValueError as problem:  # a null byte, on some versions of Python
         raise ClaimsError(f"{path}: {problem}") from None
     sys.modules[MODULE] = module  # dataclasses and typing look their module up

@@ -8,14 +8,16 @@ The kernel and SymPy are imported by the commands that need them, so that help i
 from __future__ import annotations
 
 import os
+import sys
 import time
+from contextlib import AbstractContextManager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from identity import __version__
-from identity.cli.console import fail, print_json
+from identity.cli.console import fail, lenient_streams, print_json
 from identity.cli.diagnose import diagnose
 from identity.cli.plan import plan
 
@@ -56,7 +58,7 @@ def prove(
     patterns: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PATTERN]...",
+            metavar="PATTERN",
             help="Ids or topics, with * and ?: groups, groups.identity, '*silent*'. All if left "
             "out. What a theorem uses is checked with it.",
             show_default=False,
@@ -90,7 +92,7 @@ def prove(
 ) -> None:
     """Check the ledger: derivations, first principles, samples, mutants, witnesses, lock.
 
-    Exit code 1 if anything is open, vacuous or stale, or if a mutant survives.
+    Exit code 1 if anything is open (vacuous included) or stale, or if a mutant survives.
     \f
 
     Parameters
@@ -110,7 +112,8 @@ def prove(
     started = time.perf_counter()
     try:
         collection = ledger.theorems()
-        own = claims.load(file) if file is not None else ()
+        with _stdout_for_the_report():
+            own = claims.load(file) if file is not None else ()
         if file is not None:
             collection = claims.together(file, collection, own)
         chosen = ledger.select(own or collection, patterns or [])
@@ -121,7 +124,7 @@ def prove(
     if file is not None:  # a worker process cannot find the theorems of a file by their ids
         jobs = 1
     try:
-        with terminal.progress(len(checked)) as progress:
+        with _stdout_for_the_report(), terminal.progress(len(checked)) as progress:
             found = ledger.check_ledger(checked, progress, jobs=jobs or min(2, os.cpu_count() or 1))
     except ledger.LedgerError as why:
         raise fail(str(why)) from None
@@ -143,6 +146,11 @@ def prove(
             typer.echo(f"Locked: {lock.LOCK}")
     if not total.good:
         raise typer.Exit(1)
+
+
+def _stdout_for_the_report() -> AbstractContextManager[Any]:
+    """What a user's file prints goes to stderr: stdout holds one report, or one JSON object."""
+    return redirect_stdout(sys.stderr)
 
 
 def _relock(found: dict[str, Report]) -> dict[str, dict[str, Any]]:
@@ -185,12 +193,15 @@ def explain(
     try:
         collection = ledger.theorems()
         if file is not None:
-            collection = claims.together(file, collection, claims.load(file))
+            with _stdout_for_the_report():
+                own = claims.load(file)
+            collection = claims.together(file, collection, own)
         theorem = _named(collection, name)
         locked = lock.read()
     except (ledger.LedgerError, ledger.UnknownTheorem, claims.ClaimsError, lock.LockError) as why:
         raise fail(str(why)) from None
-    found = ledger.check_ledger(ledger.closure(collection, (theorem,)))
+    with _stdout_for_the_report():
+        found = ledger.check_ledger(ledger.closure(collection, (theorem,)))
     report = found[name]
     ours = name in {t.id for t in ledger.theorems()}
     state: State | None = lock.compare(report, locked) if ours else None
@@ -205,7 +216,8 @@ def _named(collection: tuple[Theorem, ...], name: str) -> Theorem:
     for theorem in collection:
         if theorem.id == name:
             return theorem
-    raise ledger.UnknownTheorem(name, ledger.near(collection, name))
+    of_topic = [t.id for t in collection if t.topic == name]
+    raise ledger.UnknownTheorem(name, of_topic or ledger.near(collection, name))
 
 
 app.command()(plan)
@@ -214,6 +226,7 @@ app.command()(diagnose)
 
 def main() -> None:
     """Entry point of the ``grpo-identity`` script."""
+    lenient_streams()
     app()
 
 

@@ -167,7 +167,8 @@ def check_ledger(
 def _check(theorem: Theorem, reports: Mapping[str, Report]) -> Report:
     try:
         return check_theorem(theorem, reports)
-    except Exception as problem:  # one broken theorem must not hide the verdict on the others
+    # One broken theorem, or a check that leaves, must not hide the verdict on the others.
+    except (Exception, SystemExit) as problem:
         return Report(theorem, problems=[f"{type(problem).__name__}: {problem}"])
 
 

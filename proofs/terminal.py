@@ -22,6 +22,7 @@ from proofs.report import Outcome, explanation, mutants
 __all__ = ["print_ledger", "print_theorem", "progress"]
 
 WIDTH = 100  # of a pipe, which has none of its own
+NARROWEST = 80  # below it the table would lose columns; a terminal wraps its lines instead
 STYLES = {"proved": "green", "refuted": "cyan", "open": "bold red"}
 
 
@@ -93,7 +94,10 @@ def print_ledger(
             report.grade or "—",
             f"{report.seconds:.2f}",
         )
+    width = console.width
+    console.width = max(width, NARROWEST)
     console.print(table)
+    console.width = width
     _print_problems(console, reports, states, total)
     console.print(Text(_summary(total, len(reports), seconds, extra, of_user)))
 

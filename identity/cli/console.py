@@ -10,18 +10,38 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
 
 from identity.errors import DomainError
 
-__all__ = ["documented_errors", "fail", "output", "print_json"]
+__all__ = ["documented_errors", "fail", "lenient_streams", "output", "print_json", "print_table"]
+
+
+def lenient_streams() -> None:
+    """Let a terminal or file that cannot show φ show ``?`` instead of failing, help included."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
 
 
 def output() -> Console:
-    """A console on stdout; a terminal that cannot show φ shows ``?`` instead of failing."""
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="replace")
+    """A console on stdout."""
+    lenient_streams()
     return Console(highlight=False)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print the table at the width that its cells need, also where the terminal is narrower.
+
+    Rich would cut cells, and a cut number reads like another number.
+    """
+    unlimited = console.options.update(width=1 << 14)
+    width, needed = console.width, Measurement.get(console, unlimited, table).maximum
+    console.width = max(width, needed)
+    console.print(table)
+    console.width = width
 
 
 def print_json(value: dict[str, Any]) -> None:

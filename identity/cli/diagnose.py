@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from identity.cli.console import documented_errors, fail, output, print_json
+from identity.cli.console import documented_errors, fail, output, print_json, print_table
 from identity.data import big_math_solve_rates
 from identity.diagnostics import (
     DEFAULT_GROUP_SIZES,
@@ -169,12 +169,12 @@ def _print(console: Console, report: Diagnosis) -> None:
         console.print(Text(f"• {caveat}", style="dim"))
     console.print()
     _heading(console, "Silent groups: every rollout gets the same reward, the gradient is 0")
-    console.print(_silent_table(report))
+    print_table(console, _silent_table(report))
     _print_notes(console, _silent_notes(report))
     _print_unanimous(console, report)
     if report.gradient_mass:
         _heading(console, "Gradient mass by difficulty, percent of each method's total")
-        console.print(_mass_table(report))
+        print_table(console, _mass_table(report))
         notes = [MASS_NOTE, "Theorems: " + ", ".join(_theorems(report)) + "."]
         if report.largest_rollouts <= 10:
             notes.insert(
@@ -330,4 +330,4 @@ def _print_advice(console: Console, report: Diagnosis) -> None:
         table.add_column(f"{100 * quantile.share:.0f} %", justify="right", no_wrap=True)
     table.add_row("min(p̂, 1−p̂)", *(f"{quantile.p:.3g}" for quantile in advice.quantiles))
     table.add_row("smallest G", *(f"{quantile.group_size:,}" for quantile in advice.quantiles))
-    console.print(table)
+    print_table(console, table)

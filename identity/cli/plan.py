@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from identity.cli.console import documented_errors, output, print_json
+from identity.cli.console import documented_errors, output, print_json, print_table
 from identity.diagnostics.planning import Plan, plan_group_size
 
 __all__ = ["plan"]
@@ -73,7 +73,7 @@ def plan(
     console = output()
     title = f"Group size for p = {result.p:g}, fidelity ≥ {result.fidelity:g}"
     console.print(Text(title, style="bold"))
-    console.print(_table(result))
+    print_table(console, _table(result))
     console.print(_legend(result))
 
 
@@ -81,7 +81,7 @@ def _table(result: Plan) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
     table.add_column("rule", no_wrap=True)
     for name in ("G", "fidelity", "met", "silent", "groups\nper kept", "rollouts\nper kept"):
-        table.add_column(name, justify="right", no_wrap=True, overflow="fold")
+        table.add_column(name, justify="right", no_wrap=True)
     for row in result.rows:
         table.add_row(
             _NAMES[row.rule],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +11,7 @@ from importlib.resources import files
 
 from identity.errors import DomainError
 
-__all__ = ["BIG_MATH_CAVEATS", "SolveRates", "big_math_solve_rates"]
+__all__ = ["BIG_MATH_CAVEATS", "MAX_INTEGER", "SolveRates", "big_math_solve_rates"]
 
 BIG_MATH_CAVEATS: tuple[str, ...] = (
     "The table carries no problem text and no row order: draws from it match the start "
@@ -20,6 +21,10 @@ BIG_MATH_CAVEATS: tuple[str, ...] = (
     "denominator): they enter every figure but the unbiased silent rate, which needs that number.",
 )
 """What must be said wherever a figure uses the shipped Big-Math table."""
+
+
+MAX_INTEGER = 2**53
+"""Largest k, n or count: the integers up to it are exact in float64."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,8 @@ class SolveRates:
     Raises
     ------
     DomainError
-        If the columns differ in length, a row breaks the bounds above, or there is no prompt.
+        If the columns differ in length, an entry is no integer, a row breaks the bounds above or
+        exceeds `MAX_INTEGER`, or there is no prompt.
 
     Examples
     --------
@@ -68,6 +74,10 @@ class SolveRates:
         lengths = tuple(map(len, (self.correct, self.rollouts, self.count, self.ratio_only)))
         if len(set(lengths)) != 1:
             raise DomainError("correct, rollouts, count, ratio_only", lengths, "have one length")
+        for name in ("correct", "rollouts", "count"):
+            # Python's integers: those of NumPy would overflow in the sums over prompts.
+            column = tuple(_integer(name, value) for value in getattr(self, name))
+            object.__setattr__(self, name, column)
         for k, n, c in zip(self.correct, self.rollouts, self.count, strict=True):
             if n < 1:
                 raise DomainError("rollouts", n, "be at least 1")
@@ -75,6 +85,8 @@ class SolveRates:
                 raise DomainError("correct", k, f"lie between 0 and rollouts = {n}")
             if c < 0:
                 raise DomainError("count", c, "be non-negative")
+            if max(n, c) > MAX_INTEGER:
+                raise DomainError("rollouts, count", (n, c), "be at most 2**53")
         if self.prompts == 0:
             raise DomainError("count", self.count, "name at least one prompt")
 
@@ -116,6 +128,15 @@ class SolveRates:
             recognised=recognised,
             caveats=caveats,
         )
+
+
+def _integer(argument: str, value: object) -> int:
+    if isinstance(value, bool):
+        raise DomainError(argument, value, "be an integer")
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise DomainError(argument, value, "be an integer") from error
 
 
 @cache

@@ -19,7 +19,7 @@ from identity.diagnostics.results import (
     SilentRow,
     Unanimous,
 )
-from identity.diagnostics.shapes import MAX_INTEGER, PROMPT_COLUMNS, REWARD_COLUMNS
+from identity.diagnostics.shapes import PROMPT_COLUMNS, REWARD_COLUMNS
 
 __all__ = [
     "COLUMN_THEOREMS",
@@ -27,7 +27,6 @@ __all__ = [
     "MASS_METHODS",
     "MASS_NOTE",
     "MAX_GROUP_SIZE",
-    "MAX_INTEGER",
     "PROMPT_COLUMNS",
     "REWARD_COLUMNS",
     "ZONES",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from identity.data import MAX_INTEGER
 from identity.diagnostics.report import MAX_GROUP_SIZE, checked_fidelity, checked_group_sizes
-from identity.diagnostics.shapes import MAX_INTEGER
 from identity.errors import DomainError
 from identity.expectation import (
     fidelity as fidelity_at,
@@ -104,9 +105,9 @@ def plan_group_size(p: float, fidelity: float = 0.95, group_size: int | None = N
     Parameters
     ----------
     p : float
-        Success probability, strictly between 0 and 1, at least 1e-16.
+        Success probability, strictly between 0 and 1.
     fidelity : float, optional
-        Target φ, in (0, 1 − 1e-6].
+        Target φ, in [1e-6, 1 − 1e-6].
     group_size : int, optional
         A group size from 2 to 2^20 to set beside the others.
 
@@ -117,7 +118,8 @@ def plan_group_size(p: float, fidelity: float = 0.95, group_size: int | None = N
     Raises
     ------
     DomainError
-        If an argument lies outside its domain.
+        If an argument lies outside its domain, or if p and fidelity together ask for a group of
+        more than 2^53 rollouts (at fidelity 0.95: p below 4e-16).
 
     Notes
     -----
@@ -131,10 +133,14 @@ def plan_group_size(p: float, fidelity: float = 0.95, group_size: int | None = N
     >>> [row.group_size for row in plan_group_size(0.05, 0.95).rows]
     [69, 60, 53]
     """
+    if isinstance(p, bool) or not isinstance(p, Real):
+        raise DomainError("p", p, "be a number")
     if not 0 < p < 1:
         rule = "lie strictly between 0 and 1: at 0 and 1 every group is silent, at every group size"
         raise DomainError("p", p, rule)
     target = checked_fidelity(fidelity)
+    if target < 1e-6:
+        raise DomainError("fidelity", target, "be at least 1e-6: every group size exceeds that")
     # 1 − 0.9 in binary is not the float 0.1; the target's decimal text says what was meant.
     epsilon = float(1 - Fraction(repr(target)))
     chosen = None if group_size is None else checked_group_sizes([group_size])[0]
@@ -144,7 +150,8 @@ def plan_group_size(p: float, fidelity: float = 0.95, group_size: int | None = N
 
     def row(rule: str, value: float, size: int, explanation: str, theorem: str) -> PlanRow:
         if size > MAX_INTEGER:
-            raise DomainError("p", p, "be far enough from 0 and 1 for a group size of at most 2^53")
+            rule = f"ask for a group of at most 2^53 rollouts; this takes {size:.3g}"
+            raise DomainError("p, fidelity", (p, target), rule)
         reached = float(fidelity_at(prob, size)) if size <= MAX_GROUP_SIZE else None
         groups = float(groups_per_kept(prob, size))
         return PlanRow(

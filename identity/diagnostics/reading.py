@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 from identity.data import SolveRates
 from identity.diagnostics.errors import LogFormatError, Place
 from identity.diagnostics.shapes import Record, collect, decoded_json, recognise
+from identity.errors import DomainError
 
 __all__ = ["read_log"]
 
@@ -61,7 +62,9 @@ def read_log(path: str | os.PathLike[str]) -> SolveRates:
     --------
     identity.diagnostics.report.diagnose : The figures from the counts.
     """
-    place = Place(os.fspath(path))
+    if not isinstance(path, str | os.PathLike):
+        raise DomainError("path", path, "be a str or path-like")
+    place = Place(os.fsdecode(path))
     try:
         with open(path, "rb") as raw:
             head = raw.peek(8)[:8]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -137,6 +138,8 @@ def diagnose(
     >>> [round(100 * row.plug_in, 2) for row in report.silent]
     [59.27, 44.28, 32.24, 23.01, 16.53]
     """
+    if not isinstance(rates, SolveRates):
+        raise DomainError("rates", rates, "be SolveRates, such as read_log(path) returns")
     sizes = checked_group_sizes(group_sizes)
     columns = _columns(rates)
     return Diagnosis(
@@ -155,19 +158,22 @@ def diagnose(
 
 def checked_group_sizes(values: Sequence[int]) -> tuple[int, ...]:
     """Distinct group sizes from 2 to 2^20, ascending."""
-    sizes = tuple(sorted(set(values)))
-    if not sizes:
+    if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str):
+        raise DomainError("group_sizes", values, "be a sequence of group sizes")
+    if len(values) == 0:
         raise DomainError("group_sizes", values, "name at least one group size")
-    for size in sizes:
+    for size in values:
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 2:
             raise DomainError("group_size", size, "be an integer of at least 2")
         if size > MAX_GROUP_SIZE:
             raise DomainError("group_size", size, f"be at most {MAX_GROUP_SIZE}")
-    return tuple(int(size) for size in sizes)
+    return tuple(sorted({int(size) for size in values}))
 
 
 def checked_fidelity(value: float) -> float:
     """A target in (0, 1 − 1e-6], the range of `smallest_group_size`."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise DomainError("fidelity", value, "be a number")
     if not 0 < value <= 1 - 1e-6:
         raise DomainError("fidelity", value, "lie strictly between 0 and 1, at most 1 - 1e-6")
     return float(value)

@@ -25,11 +25,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from identity.data import SolveRates
+from identity.data import MAX_INTEGER, SolveRates
 from identity.diagnostics.errors import Place, printable
 
 __all__ = [
-    "MAX_INTEGER",
     "PROMPT_COLUMNS",
     "REWARD_COLUMNS",
     "Record",
@@ -43,9 +42,6 @@ PROMPT_COLUMNS = ("prompt_id", "problem_id", "problem_index", "question_id", "ui
 
 REWARD_COLUMNS = ("reward", "correct")
 """Names that hold the 0/1 reward in long form; the first one present is used."""
-
-MAX_INTEGER = 2**53
-"""Largest k, n or count: the integers up to it are exact in float64."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
 _K_OF_N = re.compile(r"k_of_([1-9][0-9]{0,14})")
@@ -163,6 +159,9 @@ def _list_pair(shape: _Shape, record: Record, here: Place, text: bool) -> tuple[
         rewards = decoded_json(rewards, here, "rewards")
     if not isinstance(rewards, list) or not rewards:
         raise here.error("be a list of at least one 0/1 reward", "rewards", rewards)
+    if isinstance(rewards[0], dict):
+        raise here.error("be a list of 0/1 rewards; write records one per line, without [ ] around",
+                         "rewards", rewards)  # fmt: skip
     correct = sum(
         _reward(reward, here, f"rewards[{i}]", text=False) for i, reward in enumerate(rewards)
     )

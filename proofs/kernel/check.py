@@ -84,9 +84,12 @@ def check_theorem(
         if first_principles:
             if theorem.check is None:
                 raise MalformedTheorem("there is no first-principles check")
-            report.cases = theorem.check()
-            if report.cases < 1:
-                raise MalformedTheorem("the first-principles check looked at nothing")
+            cases = theorem.check()
+            if type(cases) is not int or cases < 1:
+                raise MalformedTheorem(
+                    f"the first-principles check must count its cases, at least one; got {cases!r}"
+                )
+            report.cases = cases
     except (ProofError, UndefinedValue, AssertionError) as problem:
         report.problems.append(f"{type(problem).__name__}: {problem}")
     except (

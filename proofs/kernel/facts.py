@@ -32,7 +32,7 @@ _binomial_root = sp.Sum(
 _poisson_root = PoissonMean(sp.sqrt(_m), _m, _n * _p)
 _coupling = (
     "For f with |f(k+1) − f(k)| ≤ 1, |E f(Binomial(n, p)) − E f(Poisson(np))| ≤ n p². Couple each "
-    "Bernoulli(p) X with a Poisson(p) N so that N = 0 implies X = 0: E|X − N| = 2(e^(−p) − 1 + p) "
+    "Bernoulli(p) X with a Poisson(p) N so that X = 0 implies N = 0: E|X − N| = 2(e^(−p) − 1 + p) "
     "≤ p². Here f(k) = √k."
 )
 

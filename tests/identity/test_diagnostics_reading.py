@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from identity.data import BIG_MATH_CAVEATS, SolveRates, big_math_solve_rates
-from identity.diagnostics import MAX_INTEGER, LogFormatError, diagnose, read_log
+from identity.data import BIG_MATH_CAVEATS, MAX_INTEGER, SolveRates, big_math_solve_rates
+from identity.diagnostics import LogFormatError, diagnose, read_log
 from identity.errors import DomainError
 
 # The counts that every good file below holds: two prompts 1/2, one 0/3, one 2/2.
