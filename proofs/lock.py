@@ -1,6 +1,6 @@
 """The lock: what every theorem said, and which code implemented it, when it was last proved.
 
-``ledger.lock.json`` holds a SHA-256 of each theorem's statement, domain and assumptions, its
+``ledger.lock.json`` holds a SHA-256 of each theorem's statement, words, domain and assumptions, its
 verdict and grade, and a SHA-256 of the code of each function that it implements. A theorem is
 *fresh* if all of that is as locked, *stale* if something differs, *missing* if it is not in the
 lock. ``grpo-identity prove --lock`` writes the file, after everything has been proved.
@@ -22,6 +22,7 @@ from typing import Any
 import sympy as sp
 
 from proofs.kernel.check import Report
+from proofs.kernel.facts import FACTS
 from proofs.kernel.theorem import Claim, Clause, Refutation, Theorem
 from proofs.source import SourceError, code_hash
 
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 LOCK = Path(__file__).with_name("ledger.lock.json")
-FORMAT = 1
+FORMAT = 2
 
 
 class LockError(Exception):
@@ -85,7 +86,7 @@ def read(path: Path = LOCK) -> dict[str, dict[str, Any]]:
 
 
 def _check_entry(path: Path, name: str, found: object) -> None:
-    texts = ("statement", "domain", "assumptions", "verdict", "grade")
+    texts = ("statement", "words", "domain", "assumptions", "verdict", "grade")
     if (
         not isinstance(found, dict)
         or set(found) != {*texts, "code"}
@@ -118,8 +119,11 @@ def write(reports: Mapping[str, Report], path: Path = LOCK) -> None:
 def entry(report: Report) -> dict[str, Any]:
     """What the lock holds about one theorem."""
     theorem = report.theorem
+    # A theorem that rests on the literature changes with what is believed of it.
+    facts = sorted(FACTS.items()) if report.grade == "cited" else []
     return {
-        "statement": _sha(_statement(theorem)),
+        "statement": _sha((_statement(theorem), facts)),
+        "words": _sha(_words(theorem)),
         "domain": _sha(_domains(theorem)),
         "assumptions": _sha(theorem.assumptions),
         "verdict": report.verdict,
@@ -137,7 +141,7 @@ def compare(report: Report, locked: Mapping[str, dict[str, Any]]) -> State:
         now = entry(report)
     except SourceError as problem:
         return State("stale", (str(problem),))
-    changes = [f"the {part} changed" for part in ("statement", "domain", "assumptions")
+    changes = [f"the {part} changed" for part in ("statement", "words", "domain", "assumptions")
                if now[part] != then[part]]  # fmt: skip
     changes += [f"{part} was {then[part]}, is {now[part]}" for part in ("verdict", "grade")
                 if now[part] != then[part]]  # fmt: skip
@@ -162,6 +166,12 @@ def _statement(theorem: Theorem) -> Any:
     clauses = [(c.name, c.claim) for c in theorem.clauses]
     refuted = [(r.name, r.claim, r.witness) for r in theorem.refutes]
     return (theorem.id, clauses, refuted, theorem.corrected_by)
+
+
+def _words(theorem: Theorem) -> Any:
+    """What a reader takes for the statement; the text of a step may change."""
+    parts: tuple[Clause | Refutation, ...] = (*theorem.clauses, *theorem.refutes)
+    return (theorem.title, theorem.words, [(part.name, part.words) for part in parts])
 
 
 def _domains(theorem: Theorem) -> Any:
@@ -199,6 +209,8 @@ def _serial_term(e: sp.Basic) -> str:
         return f"`{e.name}{facts}`"
     if isinstance(e, sp.IndexedBase):
         return f"base {e.label}"
+    if isinstance(e, sp.core.function.AppliedUndef):
+        return f"arbitrary {e.func.__name__}({', '.join(map(_serial_term, e.args))})"
     if not e.args:
         return str(e)
     parts = [_serial_term(a) for a in e.args]

@@ -8,15 +8,16 @@ rewards and scores indexed by rollout) and :class:`Table` (an arbitrary function
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import sympy as sp
 from flint import fmpq
 
-from proofs.kernel.errors import MalformedTheorem, UndefinedValue
+from proofs.kernel.errors import MalformedTheorem
 from proofs.kernel.terms import as_term
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
 ]
 
 Point = dict[Any, Any]
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")  # what a reader cannot take for a formula
+TAKEN = {"asin", "binomial", "exp", "factorial", "log", "oo", "pi", "sqrt"}  # the language's own
 D = sp.Symbol("D")  # number of score coordinates: scores are vectors of any dimension
 COORDINATE = sp.Symbol("d")
 REWARDS, SCORE = sp.IndexedBase("R"), sp.IndexedBase("s")
@@ -166,6 +169,12 @@ class Group:
     def binary(self) -> bool:
         return self.correct is not None or self.success is not None
 
+    @property
+    def parameters(self) -> tuple[sp.Symbol, ...]:
+        """The variables that shape the group, or the law of its rollouts."""
+        named = (self.size, D, COORDINATE, self.correct, self.success, *(self.flip or ()))
+        return tuple(s for s in named if s is not None)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -222,18 +231,47 @@ def _check_names(declarations: Any, taken: set[Any] = frozenset()) -> None:  # t
         elif isinstance(d, Group):
             bases = [d.rewards, d.scores] + ([] if d.slope is None else [d.slope])
             symbols = [base.label for base in bases]
+            for base in bases:
+                if type(base) is not sp.IndexedBase or base != sp.IndexedBase(base.label.name):
+                    raise MalformedTheorem(
+                        f"{base} carries assumptions; types belong to the domain"
+                    )
         else:
             if type(d.function) is not sp.core.function.UndefinedFunction:
                 raise MalformedTheorem(f"{d.function} is not an arbitrary function")
+            if d.function != sp.Function(d.function.__name__):
+                raise MalformedTheorem(f"{d.function} carries assumptions; it is to be arbitrary")
             symbols = [sp.Symbol(d.function.__name__)]
         for s in symbols:
             if type(s) is not sp.Symbol or s != sp.Symbol(s.name):
                 raise MalformedTheorem(f"{s} carries assumptions; types belong to the domain")
-            if s.name.startswith("_"):
-                raise MalformedTheorem(f"{s}: names with a leading underscore are the kernel's")
+            if not NAME.match(s.name) or s.name in TAKEN:
+                raise MalformedTheorem(
+                    f"{s.name!r} is no name: a letter, then letters, digits and underscores, and "
+                    "no name of the language"
+                )
             if s.name in names:
                 raise MalformedTheorem(f"the name {s} is declared twice")
             names.add(s.name)
+
+
+def _is_plain(bound: sp.Expr) -> bool:
+    """Rational arithmetic on variables: nothing in it can depend on the rollouts or an index."""
+    if isinstance(bound, sp.Rational):
+        return True
+    if type(bound) in (sp.Add, sp.Mul, sp.Pow):
+        return all(_is_plain(a) for a in bound.args)
+    return type(bound) is sp.Symbol
+
+
+def _within_unit(d: Integer | Real, *, inside: bool) -> bool:
+    """Whether a variable is a real number from 0 to 1, without the ends if ``inside``."""
+    if not isinstance(d, Real) or not isinstance(d.low, sp.Rational):
+        return False
+    if not isinstance(d.high, sp.Rational):
+        return False
+    low = d.low > 0 or (d.low == 0 and (d.open_low or not inside))
+    return bool(low and (d.high < 1 or (d.high == 1 and (d.open_high or not inside))))
 
 
 @dataclass(frozen=True)
@@ -249,7 +287,9 @@ class Domain:
                 if d.symbol in seen:
                     raise MalformedTheorem(f"{d.symbol} is declared twice")
                 for bound in (d.low, d.high):
-                    free = sp.sympify(bound).free_symbols if bound is not None else set()
+                    free = bound.free_symbols if bound is not None else set()
+                    if bound is not None and not _is_plain(bound):
+                        raise MalformedTheorem(f"the bound {bound} is not made of + · / and powers")
                     if not free <= seen:
                         raise MalformedTheorem(f"bound {bound} of {d.symbol} is not declared yet")
                 seen.add(d.symbol)
@@ -264,6 +304,15 @@ class Domain:
                     raise MalformedTheorem("the group size must be an integer variable")
                 if d.correct is not None and not isinstance(bounds[d.correct], Integer):
                     raise MalformedTheorem("the number correct must be an integer variable")
+                if d.success is not None and not _within_unit(bounds[d.success], inside=True):
+                    raise MalformedTheorem(f"{d.success} must range within (0, 1)")
+                if d.success is not None and (d.correct is not None or d.spread):
+                    raise MalformedTheorem("a random group leaves its rewards to chance")
+                if d.flip is not None and d.success is None:
+                    raise MalformedTheorem("a noisy verifier needs a success probability")
+                for rate in d.flip or ():
+                    if not _within_unit(bounds[rate], inside=False):
+                        raise MalformedTheorem(f"{rate} must range within [0, 1]")
 
     @classmethod
     def internal(cls, *declarations: Declaration) -> Domain:
@@ -285,6 +334,17 @@ class Domain:
         return Domain(
             *(new if getattr(d, "symbol", None) == symbol else d for d in self.declarations)
         )
+
+    def means(self, other: Domain) -> bool:
+        """Whether both have the same points: where samples are drawn from does not matter."""
+
+        def meaning(d: Declaration) -> Declaration:
+            if isinstance(d, Integer):
+                return replace(d, spread=0)
+            return replace(d, samples=()) if isinstance(d, Real) else d
+
+        mine, theirs = map(meaning, self.declarations), map(meaning, other.declarations)
+        return tuple(mine) == tuple(theirs)
 
     @property
     def variables(self) -> tuple[Integer | Real, ...]:
@@ -384,102 +444,20 @@ class Domain:
             return "the rewards are all equal"
         return None
 
-    def points(self, seed: str, wanted: int) -> Iterator[Point]:
-        """Reproducible exact rational points of the domain, corners of it first."""
+    def points(self, seed: str, wanted: int, near: tuple[int, ...] = ()) -> Iterator[Point]:
+        """Reproducible exact rational points of the domain, corners of it first.
+
+        ``near`` are integers worth a try, such as those that occur in a statement.
+        """
+        from proofs.kernel.sampling import draw
+
         rng = random.Random(seed)
         found = 0
         for attempt in range(60 * wanted):
-            point = self._draw(rng, corner=attempt % 3 == 0)
+            point = draw(self, rng, corner=attempt % 3 == 0, near=near)
             if point is None or self.contains(point) is not None:
                 continue
             yield point
             found += 1
-            if found >= wanted:
+            if found == wanted:
                 return
-
-    def _draw(self, rng: random.Random, corner: bool) -> Point | None:
-        from proofs.kernel.semantics import evaluate
-
-        point: Point = {}
-        for d in self.declarations:
-            try:
-                if isinstance(d, Integer):
-                    low = evaluate(sp.sympify(d.low), point)
-                    first = -int((-exact(low)).floor())
-                    last = first + self._spread(d)
-                    if d.high is not None:
-                        last = int(exact(evaluate(sp.sympify(d.high), point)).floor())
-                    if last < first:
-                        return None
-                    ends = corner and rng.random() < 0.5
-                    value = rng.choice((first, last)) if ends else rng.randint(first, last)
-                    point[d.symbol] = fmpq(value)
-                elif isinstance(d, Real):
-                    point[d.symbol] = self._draw_real(d, point, rng, corner)
-                elif isinstance(d, Group):
-                    self._draw_group(d, point, rng)
-                else:
-                    salt = rng.random()
-                    point[d.function] = _arbitrary(salt)
-            except (UndefinedValue, TypeError):
-                return None
-        return point
-
-    def _spread(self, d: Integer) -> int:
-        """At least ten values; fewer only where a sample enumerates all reward vectors."""
-        group = self.group
-        enumerated = group is not None and group.success is not None
-        return max(2, min(d.spread, 9)) if enumerated else max(d.spread, 9)
-
-    @staticmethod
-    def _draw_real(d: Real, point: Point, rng: random.Random, corner: bool) -> fmpq:
-        from proofs.kernel.semantics import evaluate
-
-        if d.samples:
-            return exact(sp.sympify(rng.choice(d.samples)))
-        u = fmpq(rng.randint(1, 96), 97)
-        if corner:
-            u = rng.choice((fmpq(0), fmpq(1), fmpq(1, 10**6), 1 - fmpq(1, 10**6), fmpq(1, 2)))
-        low = None if d.low is None else exact(evaluate(sp.sympify(d.low), point))
-        high = None if d.high is None else exact(evaluate(sp.sympify(d.high), point))
-        if low is not None and high is not None:
-            return low + (high - low) * u
-        stretch = u * rng.choice((1, 5, 100))
-        if low is not None:
-            return low + stretch
-        if high is not None:
-            return high - stretch
-        return stretch * rng.choice((1, -1))
-
-    @staticmethod
-    def _draw_group(d: Group, point: Point, rng: random.Random) -> None:
-        dimension = int(exact(point[D]).p)
-        point["group"] = d
-        if d.success is not None:
-            if d.slope is not None:
-                point[d.slope] = [fmpq(rng.randint(-20, 20), 7) for _ in range(dimension)]
-            return
-        size = int(exact(point[d.size]).p)
-        if d.correct is not None:
-            k = int(exact(point[d.correct]).p)
-            rewards = [fmpq(1)] * k + [fmpq(0)] * (size - k)
-            rng.shuffle(rewards)
-        elif rng.random() < 0.3:
-            rewards = [fmpq(rng.randint(0, 1)) for _ in range(size)]
-        else:
-            rewards = [fmpq(rng.randint(-30, 30), rng.choice((1, 3, 7))) for _ in range(size)]
-        point[d.rewards] = rewards
-        point[d.scores] = [
-            [fmpq(rng.randint(-50, 50), rng.choice((1, 3, 11))) for _ in range(dimension)]
-            for _ in range(size)
-        ]
-
-
-def _arbitrary(salt: float) -> Any:
-    """A reproducible 'arbitrary' function of an integer, with a memory-free definition."""
-
-    def value(n: int) -> fmpq:
-        rng = random.Random(f"{salt}:{n}")
-        return fmpq(rng.randint(-60, 60), rng.choice((1, 2, 7)))
-
-    return value

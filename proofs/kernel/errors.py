@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MalformedTheorem", "ProofError", "Undecided", "UndefinedValue"]
+__all__ = ["MalformedTheorem", "ProofError", "Undecided", "UndefinedValue", "Unsupported"]
 
 
 class ProofError(Exception):
@@ -15,6 +15,13 @@ class Undecided(ProofError):
 
 class UndefinedValue(ArithmeticError):
     """An expression has no value at a point (division by zero, root of a negative number)."""
+
+
+class Unsupported(UndefinedValue):
+    """The evaluator has no procedure for this value, or too little precision.
+
+    The value may well exist, so this refutes nothing.
+    """
 
 
 class MalformedTheorem(ProofError):

@@ -12,12 +12,12 @@ from typing import Any
 import sympy as sp
 
 from proofs.kernel.algebra import LARGEST, Algebra
-from proofs.kernel.domain import COORDINATE, D, Domain, Integer
+from proofs.kernel.domain import COORDINATE, Domain, Integer
 from proofs.kernel.errors import ProofError, Undecided
 from proofs.kernel.facts import FACTS
 from proofs.kernel.semantics import compare, difference
 from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, as_term, peel
-from proofs.kernel.wellformed import Terms, bound_symbols
+from proofs.kernel.wellformed import Terms, bound_symbols, depends_on
 
 __all__ = [
     "RULES",
@@ -682,12 +682,13 @@ class Instance:
                 mine = ctx.domain.group
                 if mine != d:
                     raise ProofError(f"the group of {self.theorem} is not the group here")
-                for s in (d.size, d.correct, d.success, D, COORDINATE):
-                    if s is not None and replace.get(s, s) != s:
+                for s in d.parameters:
+                    if replace.get(s, s) != s:
                         raise ProofError(f"{s} belongs to the group and stays as it is")
         if mapping:
             raise ProofError(f"{self.theorem} has no variables {sorted(map(str, mapping))}")
-        lhs, rhs = (_substitute(e, replace) for e in (clause.claim.lhs, clause.claim.rhs))
+        sides = (clause.claim.lhs, clause.claim.rhs)
+        lhs, rhs = (_substitute(e, replace, ctx.domain) for e in sides)
         return ctx.admit(lhs, clause.claim.relation, rhs, f"theorem {self.theorem}", grade)
 
     @staticmethod
@@ -710,25 +711,25 @@ class Instance:
         ):
             if bound is None:
                 continue
-            gap = sign * (term - _substitute(sp.sympify(bound), replace))
+            gap = sign * (term - _substitute(sp.sympify(bound), replace, ctx.domain))
             ctx.require(
                 ctx.algebra.nonnegative(gap, strict),
                 f"cannot show that {d.symbol} := {term} obeys the bound {bound}",
             )
 
 
-def _substitute(e: sp.Expr, replace: dict[Any, Any]) -> sp.Expr:
+def _substitute(e: sp.Expr, replace: dict[Any, Any], domain: Domain) -> sp.Expr:
     """Simultaneous substitution; bound variables must not be captured."""
     bound = bound_variables(e)
     incoming: set[Any] = set()
     for new in replace.values():
-        incoming |= new.free_symbols if isinstance(new, sp.Basic) else set()
+        incoming |= depends_on(new, domain) if isinstance(new, sp.Basic) else set()
     if bound & (incoming | {s for s in replace if isinstance(s, sp.Symbol)}):
         raise ProofError(f"the substitution touches bound variables {sorted(map(str, bound))}")
     for derivative in e.atoms(sp.Derivative):
         var = derivative.args[1][0]
         moved = [new for s, new in replace.items() if s != var and isinstance(new, sp.Basic)]
-        if replace.get(var, var) != var or any(var in new.free_symbols for new in moved):
+        if replace.get(var, var) != var or any(var in depends_on(new, domain) for new in moved):
             raise ProofError(f"the substitution touches the variable {var} of a derivative")
     functions = {
         f: new for f, new in replace.items() if isinstance(f, sp.core.function.FunctionClass)
@@ -769,7 +770,7 @@ class Cite:
             ctx.require(ctx.domain.is_integer(replace[integer]), f"{integer} is not an integer")
         for term in replace.values():
             ctx.term(term)
-        lhs, rhs = _substitute(fact.lhs, replace), _substitute(fact.rhs, replace)
+        lhs, rhs = (_substitute(e, replace, ctx.domain) for e in (fact.lhs, fact.rhs))
         return ctx.admit(lhs, fact.relation, rhs, f"literature: {fact.reference}", "cited")
 
 

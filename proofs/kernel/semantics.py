@@ -14,7 +14,7 @@ from typing import Any
 import sympy as sp
 from flint import acb, arb, arb_series, ctx, fmpq, fmpz
 
-from proofs.kernel.errors import UndefinedValue
+from proofs.kernel.errors import UndefinedValue, Unsupported
 from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, Rounded, peel
 
 __all__ = ["compare", "difference", "evaluate", "show"]
@@ -23,6 +23,9 @@ Value = Any  # fmpq, arb, or arb_series inside a derivative
 DIGITS = 50
 BITS = 230
 MANY = 100_000  # terms of one sum
+LARGE = 1_000_000  # of a factorial, a binomial coefficient, an exponent
+HUGE = 20_000_000  # bits of one number
+FASTEST = 10_000  # rate of a Poisson law
 
 
 def evaluate(expr: sp.Expr, point: dict[Any, Any]) -> Value:
@@ -35,9 +38,9 @@ def evaluate(expr: sp.Expr, point: dict[Any, Any]) -> Value:
         ctx.prec = old
 
 
-def difference(lhs: sp.Expr, rhs: sp.Expr, point: dict[Any, Any]) -> Value:
+def difference(lhs: sp.Expr, rhs: sp.Expr, point: dict[Any, Any], bits: int = BITS) -> Value:
     old = ctx.prec
-    ctx.prec = BITS
+    ctx.prec = bits
     try:
         return _value(sp.sympify(lhs), point) - _value(sp.sympify(rhs), point)
     finally:
@@ -50,18 +53,24 @@ def compare(lhs: sp.Expr, relation: str, rhs: sp.Expr, point: dict[Any, Any]) ->
     For an equation ``True`` needs both sides rational; ``None`` then means "equal to 50 digits"
     if the ball of the difference is that small, and raises otherwise.
     """
-    gap = difference(lhs, rhs, point)
-    if isinstance(gap, fmpq):
-        return bool({"=": gap == 0, "<=": gap <= 0, "<": gap < 0}[relation])
+    for bits in (BITS, 3 * BITS, 9 * BITS):
+        try:
+            gap = difference(lhs, rhs, point, bits)
+        except Unsupported:  # a divisor's ball may contain zero for want of digits
+            if bits == 9 * BITS:
+                raise
+            continue
+        if isinstance(gap, fmpq):
+            return bool({"=": gap == 0, "<=": gap <= 0, "<": gap < 0}[relation])
+        if gap < 0:
+            return relation != "="
+        if gap > 0:
+            return False
+        if gap.is_finite() and float(gap.rad().mid()) <= 10.0**-DIGITS:
+            return None
     if not gap.is_finite():
         raise UndefinedValue("no finite value")
-    if gap < 0:
-        return relation != "="
-    if gap > 0:
-        return False
-    if float(gap.rad().mid()) > 10.0**-DIGITS:
-        raise UndefinedValue(f"the ball is too wide to check {DIGITS} digits: {gap}")
-    return None
+    raise Unsupported(f"the ball is too wide to check {DIGITS} digits: {gap}")
 
 
 def show(value: Any) -> str:
@@ -120,7 +129,7 @@ def _value(e: sp.Expr, point: dict[Any, Any]) -> Value:  # one branch per node o
         if last < first - 1:
             raise UndefinedValue(f"sum from {first} to {last}")
         if last - first > MANY:
-            raise UndefinedValue(f"more than {MANY} terms to add up")
+            raise Unsupported(f"more than {MANY} terms to add up")
         total = fmpq(0)
         for n in range(first, last + 1):
             total = total + _value(inner, {**point, var: fmpq(n)})
@@ -129,11 +138,15 @@ def _value(e: sp.Expr, point: dict[Any, Any]) -> Value:  # one branch per node o
         n, k = (_integer(_value(a, point), "a binomial argument") for a in e.args)
         if n < 0:
             raise UndefinedValue(f"binomial({n}, {k})")
+        if n > LARGE:
+            raise Unsupported(f"binomial({n}, {k})")
         return fmpq(fmpz(n).bin_uiui(n, k)) if 0 <= k <= n else fmpq(0)
     if isinstance(e, sp.factorial):
         n = _integer(_value(e.args[0], point), "a factorial argument")
         if n < 0:
             raise UndefinedValue(f"factorial({n})")
+        if n > LARGE:
+            raise Unsupported(f"factorial({n})")
         return fmpq(fmpz.fac_ui(n))
     if isinstance(e, sp.KroneckerDelta):
         a, b = (_integer(_value(x, point), "an index") for x in e.args)
@@ -170,6 +183,8 @@ def _power(e: sp.Expr, point: dict[Any, Any]) -> Value:
     base, exponent = _value(e.base, point), _value(e.exp, point)
     if isinstance(exponent, fmpq) and exponent.q == 1:
         n = int(exponent.p)
+        if abs(n) > LARGE or abs(n) * _bits(base) > HUGE:
+            raise Unsupported(f"the power {base} ** {n}")
         if n >= 0:
             return base**n
         if isinstance(base, fmpq):
@@ -177,7 +192,7 @@ def _power(e: sp.Expr, point: dict[Any, Any]) -> Value:
                 raise UndefinedValue("division by zero")
             return (1 / base) ** (-n)
         if isinstance(base, arb) and base.contains(0):
-            raise UndefinedValue("division by a ball that contains zero")
+            raise Unsupported("division by a ball that contains zero")
         return (1 / base) ** (-n)
     if isinstance(exponent, fmpq) and exponent.q == 2:
         n = int(exponent.p)
@@ -190,6 +205,13 @@ def _power(e: sp.Expr, point: dict[Any, Any]) -> Value:
     if isinstance(base, fmpq) and base == 0:
         raise UndefinedValue("zero to a non-integer power")
     return (_ball(exponent) * _ball(base).log()).exp()
+
+
+def _bits(value: Value) -> int:
+    """Size of an exact number; balls have one size."""
+    if not isinstance(value, fmpq):
+        return 1
+    return int(fmpz(value.p).bit_length()) + int(fmpz(value.q).bit_length())
 
 
 def _root(base: Value) -> Value:
@@ -211,6 +233,9 @@ def _derivative(e: sp.Expr, point: dict[Any, Any]) -> Value:
     (var, count), *more = e.args[1:]
     if more or count != 1:
         raise UndefinedValue("only first derivatives have a meaning here")
+    if e.args[0].has(sp.Derivative):
+        # Both would perturb by the same t.
+        raise Unsupported("a derivative inside a derivative")
     old = ctx.cap
     ctx.cap = 2
     try:
@@ -223,30 +248,41 @@ def _derivative(e: sp.Expr, point: dict[Any, Any]) -> Value:
 
 
 def _rollout_mean(e: sp.Expr, point: dict[Any, Any]) -> Value:
-    """Sum over all 2^G reward vectors; given the rewards, scores have their conditional means."""
+    """Sum over all groups, for the simplest policy: one correct and one wrong response.
+
+    Its scores are ∇p/p and -∇p/(1-p), so nothing here rests on a mean being put in for a score.
+    """
     h, low, high = e.args
     group = point["group"]
     size = _integer(point[group.size], "the group size")
     p, slope = point[group.success], point[group.slope]
-    # Bayes: a rollout is correct or wrong, and then rewarded with probability t or f.
-    t, f = (point[x] for x in group.flip) if group.flip else (fmpq(1), fmpq(0))
-    rate = t * p + f * (1 - p)
-    if rate == 0 or rate == 1 or p == 0 or p == 1:
-        raise UndefinedValue("a rollout's reward is certain")
-    up = [(t * p * (x / p) + f * (1 - p) * (-x / (1 - p))) / rate for x in slope]
-    down = [
-        ((1 - t) * p * (x / p) + (1 - f) * (1 - p) * (-x / (1 - p))) / (1 - rate) for x in slope
-    ]
+    if p == 0 or p == 1:
+        raise UndefinedValue("a rollout is certain to be correct, or wrong")
+    correct, wrong = [x / p for x in slope], [-x / (1 - p) for x in slope]
+    # Each kind of rollout: its probability, reward and score.
+    kinds = [(p, fmpq(1), correct), (1 - p, fmpq(0), wrong)]
+    if group.flip is not None:
+        t, f = (point[x] for x in group.flip)
+        kinds = [
+            (p * t, fmpq(1), correct),
+            (p * (1 - t), fmpq(0), correct),
+            ((1 - p) * f, fmpq(1), wrong),
+            ((1 - p) * (1 - f), fmpq(0), wrong),
+        ]
+    if len(kinds) ** size > MANY:
+        raise Unsupported(f"more than {MANY} groups to add up")
     first = _integer(_value(low, point), "a window")
     last = _integer(_value(high, point), "a window")
     total: Value = fmpq(0)
-    for rewards in product((0, 1), repeat=size):
-        k = sum(rewards)
-        if not first <= k <= last:
+    for rollouts in product(kinds, repeat=size):
+        rewards = [reward for _, reward, _ in rollouts]
+        if not first <= sum(rewards, fmpq(0)) <= last:
             continue
-        weight = rate**k * (1 - rate) ** (size - k)
-        scores = [up if r else down for r in rewards]
-        inner = {**point, group.rewards: list(map(fmpq, rewards)), group.scores: scores}
+        weight: Value = fmpq(1)
+        for probability, _, _ in rollouts:
+            weight = weight * probability
+        scores = [score for _, _, score in rollouts]
+        inner = {**point, group.rewards: rewards, group.scores: scores}
         total = total + weight * _value(h, inner)
     return total
 
@@ -256,30 +292,38 @@ def _beta_mean(e: sp.Expr, point: dict[Any, Any]) -> Value:
     h, var, a, b = e.args
     # Roots and logarithms have cuts, of which the quadrature would have to know.
     origin = {**point, var: fmpq(0)}
-    powers = [_value(x.exp, origin) for x in h.atoms(sp.Pow)]
-    if h.has(sp.log, sp.asin, sp.exp) or any(
-        not (isinstance(n, fmpq) and n.q == 1 and n >= 0) for n in powers
-    ):
-        raise UndefinedValue("a mean over a Beta law is evaluated for polynomials only")
-    alpha = _integer(_value(a, point), "a Beta parameter of a sample")
-    beta = _integer(_value(b, point), "a Beta parameter of a sample")
+    plain = not h.has(sp.log, sp.asin, sp.exp)
+    for power in h.atoms(sp.Pow) if plain else ():
+        plain = plain and var not in power.exp.free_symbols
+        n = _value(power.exp, origin) if plain else None
+        plain = plain and isinstance(n, fmpq) and n.q == 1 and n >= 0
+    if not plain:
+        raise Unsupported("a mean over a Beta law is evaluated for polynomials only")
+    alpha, beta = (_value(x, point) for x in (a, b))
+    if not all(isinstance(x, fmpq) and x.q == 1 and 1 <= x <= LARGE for x in (alpha, beta)):
+        raise Unsupported(f"Beta({alpha}, {beta}): the parameters of a sample are integers")
+    m, n = int(alpha.p), int(beta.p)
 
     def density(x: Any, _: bool) -> Any:
         inner = _value(h, {**point, var: x})
-        return inner * x ** (alpha - 1) * (1 - x) ** (beta - 1)
+        return inner * x ** (m - 1) * (1 - x) ** (n - 1)
 
-    mass = acb.integral(density, 0, 1).real
-    return mass * arb(alpha + beta).gamma() / (arb(alpha).gamma() * arb(beta).gamma())
+    mass = acb.integral(density, 0, 1)
+    if not mass.imag.contains(0):
+        raise Unsupported(f"the integral is not real: {mass}")
+    return mass.real * arb(m + n).gamma() / (arb(m).gamma() * arb(n).gamma())
 
 
 def _poisson_mean(e: sp.Expr, point: dict[Any, Any]) -> Value:
     """Partial sum plus a tail ball; the tail bound needs 0 ≤ h(n) ≤ n + 1."""
     h, var, rate_expr = e.args
     if h not in (sp.Integer(1), var, sp.sqrt(var)):
-        raise UndefinedValue("a Poisson mean is evaluated for h(n) = 1, n, √n only")
+        raise Unsupported("a Poisson mean is evaluated for h(n) = 1, n, √n only")
     rate = _ball(_value(rate_expr, point))
     if not rate > 0:
         raise UndefinedValue(f"a Poisson rate of {rate}")
+    if not rate < FASTEST:
+        raise Unsupported(f"a Poisson rate of {rate}")
     weight, total = (-rate).exp(), arb(0)
     n = 0
     while True:
@@ -296,18 +340,25 @@ def _rounded(e: sp.Expr, point: dict[Any, Any]) -> Value:
     """IEEE 754 round-to-nearest-even with unbounded exponent, on an exact rational."""
     inner, bits = e.args
     precision = _integer(_value(bits, point), "a precision")
+    if precision < 1:
+        raise UndefinedValue(f"{precision} significant bits")
     if inner.is_Pow and inner.exp == sp.Rational(1, 2):
-        # The correctly rounded root of a rational: enough integer digits decide it.
         x = _value(inner.base, point)
         if not isinstance(x, fmpq) or x < 0:
-            raise UndefinedValue("rounding needs an exact non-negative radicand")
-        scale = fmpz(1) << (4 * precision + 400)
+            raise Unsupported("rounding needs an exact non-negative radicand")
+        # The correctly rounded root of a rational: an integer root of more than ``precision``
+        # bits, and whether it is exact, decide it. 2^shift makes the radicand that large.
+        size = int(fmpz(x.p).bit_length()) - int(fmpz(x.q).bit_length())
+        shift = max(0, precision + 4 - size // 2)
+        if shift > HUGE:
+            raise Unsupported(f"the root of a number of {size} bits")
+        scale = fmpz(1) << shift
         floor = fmpz((x * scale * scale).floor()).isqrt()
         sticky = 0 if fmpq(floor * floor) == x * scale * scale else 1
         return _nearest(fmpq(2 * floor + sticky, 2 * scale), precision)
     x = _value(inner, point)
     if not isinstance(x, fmpq):
-        raise UndefinedValue("rounding needs an exact rational")
+        raise Unsupported("rounding needs an exact rational")
     return _nearest(x, precision)
 
 

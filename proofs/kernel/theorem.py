@@ -311,6 +311,8 @@ def _check_cases(ctx: Context, claim: Claim, proof: Cases, log: list[StepReport]
         raise ProofError("cases split an integer variable")
     expected, grade = sp.sympify(whole.low), "exact"
     for number, (part, inner) in enumerate(proof.parts):
+        if type(part) is not Integer:
+            raise ProofError(f"case {number + 1} is not a range of integers")
         if part.symbol != proof.variable or sp.expand(sp.sympify(part.low) - expected) != 0:
             raise ProofError(f"case {number + 1} does not start at {expected}")
         for end in (part.low, part.high):

@@ -18,7 +18,7 @@ from proofs.kernel.domain import D, Domain, Group, Integer, Real, Table
 from proofs.kernel.errors import MalformedTheorem, Undecided
 from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, Rounded, as_term, peel
 
-__all__ = ["Terms", "bound_symbols", "check_form"]
+__all__ = ["LARGEST_PRECISION", "Terms", "bound_symbols", "check_form", "depends_on"]
 
 _PLAIN = (
     sp.binomial,
@@ -33,6 +33,20 @@ _PLAIN = (
     PoissonMean,
     Rounded,
 )
+
+
+LARGEST_PRECISION = 4096  # bits of a rounded number
+
+
+def depends_on(term: sp.Expr, domain: Domain) -> set[Any]:
+    """The variables that the value of a term depends on.
+
+    A mean over rollouts depends on the law of the group without mentioning it.
+    """
+    found: set[Any] = set(term.free_symbols)
+    if term.has(RolloutMean) and domain.group is not None:
+        found |= set(domain.group.parameters)
+    return found
 
 
 def bound_symbols(d: Integer | Real) -> set[Any]:
@@ -69,9 +83,9 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: 
         if symbol in taken or symbol in bound or symbol.name.startswith("_"):
             raise MalformedTheorem(f"{symbol} cannot be bound here: the name is taken")
 
-    if e.is_Rational or e is sp.pi:
+    if _is_number(e):
         return
-    if e.is_Symbol:
+    if isinstance(e, sp.Symbol):
         if type(e) is not sp.Symbol or e != sp.Symbol(e.name):
             raise MalformedTheorem(f"{e} carries assumptions; types belong to the domain")
         if e not in bound and domain.variable(e) is None:
@@ -99,8 +113,10 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: 
         return
     if type(e) is sp.Derivative:
         body, (var, count), *more = e.args
-        if more or count != 1 or domain.variable(var) is None:
-            raise MalformedTheorem(f"{e}: first derivatives by a declared variable only")
+        if more or count != 1 or not isinstance(domain.variable(var), Real):
+            raise MalformedTheorem(f"{e}: first derivatives by a declared real variable only")
+        if body.has(sp.Derivative):
+            raise MalformedTheorem(f"{e}: a derivative inside a derivative")
         down(body)
         return
     if type(e) in (BetaMean, PoissonMean):
@@ -116,6 +132,8 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: 
         for a in e.args:
             down(a, mean=True)
         return
+    if type(e) is Rounded and not (e.args[1].is_Integer and 1 <= e.args[1] <= LARGEST_PRECISION):
+        raise MalformedTheorem(f"{e}: the precision is a number from 1 to {LARGEST_PRECISION}")
     if type(e) in _PLAIN:
         for a in e.args:
             down(a)
@@ -127,13 +145,27 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: 
     raise MalformedTheorem(f"{type(e).__name__} is not in the language: {e}")
 
 
-class Terms:
-    """Definedness over one domain, with memory of what was checked."""
+def _is_number(e: Any) -> bool:
+    """A rational number or π, as SymPy itself makes them."""
+    if e is sp.pi:
+        return True
+    return isinstance(e, sp.Rational) and type(e).__module__ == sp.Rational.__module__
 
-    def __init__(self, algebra: Algebra, given: tuple[Any, ...] = ()) -> None:
+
+class Terms:
+    """Definedness over one domain, with memory of what was checked.
+
+    With ``smooth``, a variable, the term must have a derivative by it as well: no root of
+    something that reaches 0, no arcsin that reaches ±1.
+    """
+
+    def __init__(
+        self, algebra: Algebra, given: tuple[Any, ...] = (), smooth: sp.Symbol | None = None
+    ) -> None:
         self.algebra = algebra
         self.domain = algebra.domain
         self.given = given
+        self.smooth = smooth
         self.done: set[sp.Expr] = set()
         self.within: dict[Any, Terms] = {}
 
@@ -150,12 +182,16 @@ class Terms:
             algebra = Algebra(domain)
             for term in self.given:
                 algebra.learn_positive(term)
-            self.within[key] = Terms(algebra, self.given)
+            self.within[key] = Terms(algebra, self.given, self.smooth)
         return self.within[key]
 
     def _need(self, condition: bool, complaint: str) -> None:
         if not condition:
             raise Undecided(f"not shown to be defined: {complaint}")
+
+    def _moves(self, e: sp.Expr) -> bool:
+        """Whether a derivative is being taken by something that ``e`` depends on."""
+        return self.smooth is not None and self.smooth in depends_on(e, self.domain)
 
     def _positive(self, e: sp.Expr) -> bool:
         return self.algebra.nonnegative(e, strict=True)
@@ -177,8 +213,9 @@ class Terms:
         elif isinstance(e, RolloutMean):
             self._defined_mean(e)
         elif isinstance(e, sp.Derivative):
-            self._defined(e.args[0])
-            self._open_variable(e.args[1][0])
+            body, var = e.args[0], e.args[1][0]
+            self._open_variable(var)
+            Terms(self.algebra, self.given, var)._defined(body)
         elif isinstance(e, BetaMean):
             body, var, a, b = e.args
             for part in (a, b):
@@ -218,7 +255,7 @@ class Terms:
             if exponent.is_Integer:
                 self._need(exponent >= 0 or algebra.nonzero(base), f"{base} is non-zero")
             elif exponent.is_Rational and exponent.q == 2:
-                ok = algebra.nonnegative(base, strict=bool(exponent < 0))
+                ok = algebra.nonnegative(base, strict=bool(exponent < 0) or self._moves(base))
                 self._need(ok, f"the root of {base}")
             elif self.domain.is_integer(exponent):
                 ok = algebra.nonnegative(exponent) or algebra.nonzero(base)
@@ -229,7 +266,7 @@ class Terms:
             self._need(self._positive(e.args[0]), f"log({e.args[0]})")
         elif isinstance(e, sp.asin):
             x = e.args[0]
-            self._need(algebra.nonnegative(1 - x**2), f"asin({x})")
+            self._need(algebra.nonnegative(1 - x**2, strict=self._moves(x)), f"asin({x})")
         elif isinstance(e, sp.beta):
             self._need(all(self._positive(a) for a in e.args), f"{e}")
         elif isinstance(e, sp.binomial):

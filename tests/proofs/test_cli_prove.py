@@ -197,8 +197,11 @@ def test_an_unknown_pattern_suggests(tiny_ledger: Install) -> None:
 def test_no_line_is_wider_than_asked(tiny_ledger: Install, width: int) -> None:
     tiny_ledger(tiny.true(), tiny.refuted())
     ok("prove", "--lock")
-    for text in (ok("prove", width=width), ok("explain", "tiny.refuted", width=width)):
-        assert max(map(cell_len, text.splitlines())) <= width
+    table, text = ok("prove", width=width), ok("explain", "tiny.refuted", width=width)
+    assert max(map(cell_len, text.splitlines())) <= width
+    # Narrower than 80 the table would lose columns: its lines stay whole, for the terminal to wrap.
+    assert max(map(cell_len, table.splitlines())) <= max(width, 80)
+    assert "statement" in table
 
 
 # -- explain -------------------------------------------------------------------------------------
@@ -364,7 +367,12 @@ def test_the_rules_for_a_file_are_those_for_us(tmp_path: Path) -> None:
     path = claims(
         tmp_path,
         """
+import sys
+
+print("a file may print; stdout is for the report")
+
 def fails() -> int:
+    print("a check may print too")
     raise ValueError("at n = 3")
 
 THEOREMS = (
@@ -372,6 +380,8 @@ THEOREMS = (
     tiny.true("mine.mutants", mutants=tiny.MUTANTS[:1]),
     tiny.true("mine.fails", check=fails),
     tiny.true("mine.looks-at-nothing", check=lambda: 0),
+    tiny.true("mine.counts-in-words", check=lambda: "many"),
+    tiny.true("mine.leaves", check=lambda: sys.exit(0)),
     tiny.true("mine.Name"),
     tiny.true("mine.good"),
 )
@@ -383,7 +393,9 @@ THEOREMS = (
     assert "no first-principles check" in problems["mine.unchecked"]
     assert "at least two mutants" in problems["mine.mutants"]
     assert "ValueError: at n = 3" in problems["mine.fails"]
-    assert "looked at nothing" in problems["mine.looks-at-nothing"]
+    assert "at least one; got 0" in problems["mine.looks-at-nothing"]
+    assert "at least one; got 'many'" in problems["mine.counts-in-words"]
+    assert "SystemExit" in problems["mine.leaves"]
     assert "topic.slug" in problems["mine.Name"]
     assert not problems["mine.good"]
 

@@ -14,7 +14,7 @@ import sympy as sp
 from proofs import ledger, lock, source
 from proofs.kernel.check import Report, check_theorem
 from proofs.kernel.domain import Domain, Integer, Real
-from proofs.kernel.theorem import Claim, Theorem
+from proofs.kernel.theorem import Chain, Claim, Theorem
 from proofs.lock import LockError, compare, serial
 from proofs.source import SourceError, code_hash
 from tests.proofs import tiny
@@ -86,12 +86,23 @@ def test_a_witness_or_correction_that_changed_is_stale() -> None:
     assert not compare(report(replace(tiny.refuted(), corrected_by=("tiny.x",))), then).fresh
 
 
-def test_prose_and_sampling_may_change() -> None:
+def test_steps_texts_and_sampling_may_change() -> None:
     then = locked(tiny.true())
     (clause,) = tiny.true().clauses
-    other = replace(clause, domain=Domain(Integer(tiny.n, 1, spread=30)), words="as is well known")
-    reworded = replace(tiny.true(), words="A binomial formula.", title="x", clauses=(other,))
-    assert compare(report(reworded), then).fresh
+    told = Chain(tuple(replace(step, text="as is well known") for step in clause.proof.steps))
+    other = replace(clause, domain=Domain(Integer(tiny.n, 1, spread=30)), proof=told)
+    assert compare(report(replace(tiny.true(), clauses=(other,))), then).fresh
+
+
+def test_a_statement_in_other_words_is_stale() -> None:
+    then = locked(tiny.true())
+    (clause,) = tiny.true().clauses
+    for other in (
+        replace(tiny.true(), words="Another binomial formula."),
+        replace(tiny.true(), title="x"),
+        replace(tiny.true(), clauses=(replace(clause, words="as is well known"),)),
+    ):
+        assert compare(report(other), then).changes == ("the words changed",)
 
 
 def test_implemented_functions_are_compared_by_name_and_code() -> None:
@@ -283,23 +294,23 @@ def test_no_lock_locks_nothing(tmp_path: Path) -> None:
     assert lock.read(tmp_path / "absent.json") == {}
 
 
-GOOD = {"statement": "", "domain": "", "assumptions": "", "verdict": "", "grade": "", "code": {}}
+GOOD = {"statement": "", "words": "", "domain": "", "assumptions": "", "verdict": "", "grade": "", "code": {}}
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("", "line 1: not JSON"),
-        ('{"format": 1,\n "theorems": {', "line 2: not JSON"),
-        ("[]", "not a ledger lock of format 1"),
-        ('{"format": 2, "theorems": {}}', "not a ledger lock of format 1"),
-        ('{"format": 1}', "no object 'theorems'"),
-        ('{"format": 1, "theorems": []}', "no object 'theorems'"),
-        (json.dumps({"format": 1, "theorems": {"a.b": None}}), r"the entry of a\.b is damaged"),
-        (json.dumps({"format": 1, "theorems": {"a.b": {**GOOD, "code": []}}}), "damaged"),
-        (json.dumps({"format": 1, "theorems": {"a.b": {**GOOD, "code": {"f": 1}}}}), "damaged"),
-        (json.dumps({"format": 1, "theorems": {"a.b": {**GOOD, "grade": None}}}), "damaged"),
-        (json.dumps({"format": 1, "theorems": {"a.b": {**GOOD, "more": ""}}}), "damaged"),
+        ('{"format": 2,\n "theorems": {', "line 2: not JSON"),
+        ("[]", "not a ledger lock of format 2"),
+        ('{"format": 1, "theorems": {}}', "not a ledger lock of format 2"),
+        ('{"format": 2}', "no object 'theorems'"),
+        ('{"format": 2, "theorems": []}', "no object 'theorems'"),
+        (json.dumps({"format": 2, "theorems": {"a.b": None}}), r"the entry of a\.b is damaged"),
+        (json.dumps({"format": 2, "theorems": {"a.b": {**GOOD, "code": []}}}), "damaged"),
+        (json.dumps({"format": 2, "theorems": {"a.b": {**GOOD, "code": {"f": 1}}}}), "damaged"),
+        (json.dumps({"format": 2, "theorems": {"a.b": {**GOOD, "grade": None}}}), "damaged"),
+        (json.dumps({"format": 2, "theorems": {"a.b": {**GOOD, "more": ""}}}), "damaged"),
     ],
 )
 def test_a_damaged_lock_is_a_clear_error(tmp_path: Path, text: str, complaint: str) -> None:

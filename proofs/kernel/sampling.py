@@ -1,0 +1,132 @@
+"""Exact rational points of a domain, drawn by the kernel: no author chooses where it looks.
+
+Samples are no proof. They are a second look, independent of the prover, so they go where a
+mistake would show: corners, values far out, and integers that the statement itself mentions.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import sympy as sp
+from flint import fmpq
+
+from proofs.kernel.domain import D, Domain, Group, Integer, Point, Real, exact
+from proofs.kernel.errors import UndefinedValue
+from proofs.kernel.semantics import evaluate
+
+__all__ = ["draw"]
+
+
+def draw(
+    domain: Domain, rng: random.Random, corner: bool, near: tuple[int, ...] = ()
+) -> Point | None:
+    """One point, or None if the draw left the domain; the caller checks that it is inside."""
+    point: Point = {}
+    for d in domain.declarations:
+        try:
+            if isinstance(d, Integer):
+                value = _integer(domain, d, point, rng, corner, near)
+                if value is None:
+                    return None
+                point[d.symbol] = fmpq(value)
+            elif isinstance(d, Real):
+                point[d.symbol] = _real(d, point, rng, corner)
+            elif isinstance(d, Group):
+                _group(d, point, rng)
+            else:
+                point[d.function] = _arbitrary(rng.random())
+        except (UndefinedValue, TypeError):
+            return None
+    return point
+
+
+def _integer(
+    domain: Domain,
+    d: Integer,
+    point: Point,
+    rng: random.Random,
+    corner: bool,
+    near: tuple[int, ...],
+) -> int | None:
+    first = -int((-exact(evaluate(sp.sympify(d.low), point))).floor())
+    last = first + _spread(domain, d)
+    if d.high is not None:
+        last = int(exact(evaluate(sp.sympify(d.high), point)).floor())
+    if last < first:
+        return None
+    if near and rng.random() < 0.15:
+        value = rng.choice(near) + rng.randint(-1, 1)
+        if value >= first and (d.high is None or value <= last):
+            return value
+    ends = corner and rng.random() < 0.5
+    return rng.choice((first, last)) if ends else rng.randint(first, last)
+
+
+def _spread(domain: Domain, d: Integer) -> int:
+    """At least ten values; fewer only where a sample enumerates all reward vectors."""
+    group = domain.group
+    if group is None or group.success is None:
+        return max(d.spread, 9)
+    # A noisy verifier has four kinds of rollout instead of two.
+    return max(2, min(d.spread, 9)) if group.flip is None else 2
+
+
+def _far(rng: random.Random) -> int:
+    """A factor that is 1 most of the time: a bound such as x ≤ 1000 must not go unnoticed."""
+    return 10 ** rng.randint(2, 9) if rng.random() < 0.1 else 1
+
+
+def _real(d: Real, point: Point, rng: random.Random, corner: bool) -> fmpq:
+    if d.samples:
+        return exact(sp.sympify(rng.choice(d.samples)))
+    u = fmpq(rng.randint(1, 96), 97)
+    if corner:
+        u = rng.choice((fmpq(0), fmpq(1), fmpq(1, 10**6), 1 - fmpq(1, 10**6), fmpq(1, 2)))
+    low = None if d.low is None else exact(evaluate(sp.sympify(d.low), point))
+    high = None if d.high is None else exact(evaluate(sp.sympify(d.high), point))
+    if low is not None and high is not None:
+        return low + (high - low) * u
+    stretch = u * rng.choice((1, 5, 100)) * _far(rng)
+    if low is not None:
+        return low + stretch
+    if high is not None:
+        return high - stretch
+    return stretch * rng.choice((1, -1))
+
+
+def _group(d: Group, point: Point, rng: random.Random) -> None:
+    dimension = int(exact(point[D]).p)
+    point["group"] = d
+    if d.success is not None:
+        if d.slope is not None:
+            point[d.slope] = [fmpq(rng.randint(-20, 20), 7) * _far(rng) for _ in range(dimension)]
+        return
+    size = int(exact(point[d.size]).p)
+    if d.correct is not None:
+        k = int(exact(point[d.correct]).p)
+        rewards = [fmpq(1)] * k + [fmpq(0)] * (size - k)
+        rng.shuffle(rewards)
+    elif rng.random() < 0.3:
+        rewards = [fmpq(rng.randint(0, 1)) for _ in range(size)]
+    else:
+        far = _far(rng)
+        rewards = [fmpq(rng.randint(-30, 30), rng.choice((1, 3, 7))) * far for _ in range(size)]
+    far = _far(rng)
+    point[d.rewards] = rewards
+    point[d.scores] = [
+        [fmpq(rng.randint(-50, 50), rng.choice((1, 3, 11))) * far for _ in range(dimension)]
+        for _ in range(size)
+    ]
+
+
+def _arbitrary(salt: float) -> Any:
+    """A reproducible 'arbitrary' function of an integer, with a memory-free definition."""
+    far = _far(random.Random(salt))
+
+    def value(n: int) -> fmpq:
+        rng = random.Random(f"{salt}:{n}")
+        return fmpq(rng.randint(-60, 60), rng.choice((1, 2, 7))) * far
+
+    return value
