@@ -489,6 +489,7 @@ class ModulesDirective(LedgerDirective):
         "terms",
         "domain",
         "semantics",
+        "sampling",
         "wellformed",
         "algebra",
         "facts",

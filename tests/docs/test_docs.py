@@ -299,6 +299,13 @@ def test_graph_is_drawn_in_columns_and_names_every_theorem() -> None:
         draw(book, "a", lambda name: name)
 
 
+def test_the_page_on_the_kernel_lists_every_module() -> None:
+    from proof_ledger import ModulesDirective
+
+    modules = {path.stem for path in (ROOT / "proofs" / "kernel").glob("[a-z]*.py")}
+    assert modules - {"errors"} == set(ModulesDirective.names)
+
+
 def test_every_rule_of_the_kernel_says_what_it_decides() -> None:
     from proofs.kernel.rules import RULES
 
