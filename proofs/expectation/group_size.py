@@ -6,11 +6,30 @@ import sympy as sp
 
 from proofs.expectation.notation import G, k, p, paper, pmf, q, std_mean, unit
 from proofs.expectation.shape import fidelity
+from proofs.expectation.weight import BINARY
 from proofs.first_principles import CHECKS
 from proofs.kernel.domain import Domain, Integer, Real
-from proofs.kernel.rules import Ball, BinomialMoments, Cite, Instance, Linear, Square, Termwise
+from proofs.kernel.rules import (
+    Ball,
+    BinomialMoments,
+    Cite,
+    Hypothesis,
+    Instance,
+    Linear,
+    Square,
+    Termwise,
+)
 from proofs.kernel.terms import PoissonMean, binomial_mean
-from proofs.kernel.theorem import Chain, Claim, Clause, Mutant, Refutation, Step, Theorem
+from proofs.kernel.theorem import (
+    Chain,
+    Claim,
+    Clause,
+    Induction,
+    Mutant,
+    Refutation,
+    Step,
+    Theorem,
+)
 
 eps, m = sp.symbols("epsilon m")
 v = p * q
@@ -55,6 +74,29 @@ def near(name: str, value: sp.Expr, text: str, words: str) -> Clause:
     return closed(name, (value - sp.Rational(text)) ** 2, unit_**2, words, "<=")
 
 
+def smaller_is_worse() -> Clause:
+    """If G is too small, so is every smaller size: φ is nondecreasing over any distance."""
+    n = sp.Symbol("n")
+    further, next_ = fidelity.xreplace({G: G + n}), fidelity.xreplace({G: G + n + 1})
+    grows = Instance("expectation.monotone", "grows", ((G, G + n),))
+    return Clause(
+        "smaller",
+        Domain(Integer(G, 2), Integer(n, 0), unit),
+        Claim(fidelity, "<=", further),
+        Induction(
+            n,
+            base=Chain((Step("the same size", "<=", fidelity),)),
+            step=Chain(
+                (
+                    Step("the hypothesis", "<=", further, by=((1, Hypothesis()),)),
+                    Step("one more rollout", "<=", next_, by=((1 / sp.sqrt(v), grows),)),
+                )
+            ),
+        ),
+        words="φ(G, p) ≤ φ(G + n, p): below a size that is too small every size is",
+    )
+
+
 def group_size_law() -> Theorem:
     domain = Domain(unit, Real(eps, 0, 1), Integer(G, 1 / (8 * eps * p * (1 - p))))
     claim = Claim(1 - eps, "<=", fidelity)
@@ -97,17 +139,21 @@ def group_size_law() -> Theorem:
     clauses += [
         near("phi-8-half", at(8, sp.Rational(1, 2)), "0.9278", "φ(8, 1/2) = 0.9278"),
         near("phi-8-rare", at(8, sp.Rational(1, 20)), "0.5390", "φ(8, 1/20) = 0.5390"),
+        smaller_is_worse(),
     ]
     return Theorem(
         id="expectation.group-size-law",
         title="The first-order group-size law is too small",
         words=(
             "“G ≥ G* = 1/(8εp(1−p)) gives φ ≥ 1 − ε” fails at ⌈G*⌉ in all twelve cells of the "
-            "published table. The exact smallest G (G* in brackets) for ε = 10/5/1 %: p = .5: "
+            "published table. The exact smallest G (in brackets G*, rounded to the nearest "
+            "integer, as printed) for ε = 10/5/1 %: p = .5: "
             "7 (5), 11 (10), 51 (50); .3: 9 (6), 14 (12), 61 (60); .1: 22 (14), 36 (28), "
-            "144 (139); .05: 42 (26), 69 (53), 273 (263)."
+            "144 (139); .05: 42 (26), 69 (53), 273 (263). One rollout fewer is too few, and φ is "
+            "nondecreasing in G."
         ),
-        assumptions=("Smallest: φ is nondecreasing in G (expectation.monotone).",),
+        assumptions=(BINARY,),
+        uses=("expectation.monotone",),
         refutes=tuple(refutes),
         clauses=tuple(clauses),
         references=(paper("Corollary 2 and Table 1", "the exact sizes are in the same table"),),
@@ -120,11 +166,32 @@ def group_size_law() -> Theorem:
                 domain=Domain(unit, Real(eps, 0, 1), Integer(G, 1 / (8 * eps * p * (1 - p)) - 1)),
             ),
             Mutant(
-                "also false for ε/2 more", "p-1-20-eps-1-100", lhs=1 - eps * sp.Rational(101, 100)
+                "also false for 1.01 ε", "p-1-20-eps-1-100", lhs=1 - eps * sp.Rational(101, 100)
             ),
             Mutant(
                 "G = 6 enough at p = 1/2", "p-1-2-eps-1-10-enough", rhs=at(6, sp.Rational(1, 2))
             ),
+            Mutant(
+                "G = 273 too small at p = 1/20",
+                "p-1-20-eps-1-100-too-small",
+                lhs=at(273, sp.Rational(1, 20)),
+            ),
+            Mutant(
+                "the law gives 264 there",
+                "p-1-20-eps-1-100-law",
+                lhs=(sp.Rational(10000, 38) - 264) ** 2,
+            ),
+            Mutant(
+                "φ(8, 1/2) = 0.9279",
+                "phi-8-half",
+                lhs=(at(8, sp.Rational(1, 2)) - sp.Rational(9279, 10**4)) ** 2,
+            ),
+            Mutant(
+                "φ(8, 1/20) = 0.5391",
+                "phi-8-rare",
+                lhs=(at(8, sp.Rational(1, 20)) - sp.Rational(5391, 10**4)) ** 2,
+            ),
+            Mutant("strictly worse", "smaller", relation="<"),
         ),
         check=CHECKS["expectation.group-size-law"],
     )
@@ -142,10 +209,14 @@ def second_order() -> Theorem:
         title="The second-order group-size law",
         words=(
             "The expansion 1 − φ = a/G + b/G² + …, a = 1/(8p(1−p)), b = (7−16p(1−p))/"
-            "(128p²(1−p)²), reaches ε at G = (a + √(a² + 4εb))/(2ε); at p = .05, ε = 1 % that is "
-            "271.1 (exact 273, first order 263)."
+            "(128p²(1−p)²), reaches ε at G = (a + √(a² + 4εb))/(2ε), the remainder left out; at "
+            "p = .05, ε = 1 % that is 271.1, more than the first-order 263.2. (The exact size is "
+            "273: expectation.group-size-law.)"
         ),
-        assumptions=("The remainder of the expansion is bounded by expectation.attenuation.",),
+        assumptions=(
+            "G is the point where a/G + b/G² = ε; what is left out is bounded by "
+            "expectation.attenuation.",
+        ),
         uses=("expectation.attenuation",),
         clauses=(
             Clause(
@@ -181,6 +252,10 @@ def second_order() -> Theorem:
             Mutant("b halved", "root", lhs=(first / root + second / (2 * root**2))),
             Mutant("a doubled", "root", lhs=2 * first / root + second / root**2),
             Mutant("a dropped", "root", rhs=eps / 2),
+            Mutant("271.2", "value", lhs=(value - sp.Rational(2712, 10)) ** 2),
+            Mutant(
+                "less than the first order", "larger", lhs=value, rhs=first.xreplace(point) * 100
+            ),
         ),
         check=CHECKS["expectation.group-size-law-second-order"],
     )
@@ -231,12 +306,24 @@ def rare() -> Theorem:
         id="expectation.group-size-rare",
         title="Rare successes: the group must hold a few of them",
         words=(
-            "With λ = Gp, |√(λ(1−p)) φ(G, p) − E√Poisson(λ)| ≤ p(1 + 2λ). So as p → 0, φ ≥ 1 − ε "
-            "needs G ≥ λ_ε/p, where E√Poisson(λ_ε) = (1−ε)√λ_ε: λ = 2.0415, 3.3447, 12.976 for "
-            "ε = 10, 5, 1 %."
+            "With λ = Gp, √(λ(1−p)) φ(G, p) = √G E[σ] lies between E√Poisson(λ) − p(1 + 2λ) and "
+            "E√Poisson(λ) + λp. So as p → 0 at a fixed λ, φ → E√Poisson(λ)/√λ, which crosses 1 − ε "
+            "(below before, above after) at λ_ε = 2.0415, 3.3447, 12.976 for ε = 10, 5, 1 %, to "
+            "the digits printed: G ≈ λ_ε/p rollouts are needed."
         ),
-        assumptions=("√(λ(1−p)) φ = √G E[σ], by the definition of φ.",),
+        assumptions=(
+            BINARY,
+            "That each crossing is the only one is not proved here; the first-principles check "
+            "sees E√Poisson(λ)/√λ increase along λ = 1/4, 2/4, …, 16.",
+        ),
         clauses=(
+            Clause(
+                "fidelity",
+                domain,
+                Claim(sp.sqrt(G * p * q) * fidelity, "=", scaled),
+                Chain((Step("φ = E[σ]/√(p(1−p))", "=", scaled),)),
+                words="√(λ(1−p)) φ = √G E[σ]",
+            ),
             Clause(
                 "above",
                 domain,
@@ -355,6 +442,14 @@ def rare() -> Theorem:
             ),
             Mutant("no slack, reversed", "above", lhs=poisson + slack, rhs=scaled),
             Mutant("λ for 5 % at 10 %", "lambda-10-below", lhs=ratio("3.3447")),
+            Mutant("2.0416 at 10 %", "lambda-10-below", lhs=ratio("2.04155")),
+            Mutant("3.3446 at 5 %", "lambda-5-above", rhs=ratio("3.34465")),
+            Mutant("12.975 at 1 %", "lambda-1-above", rhs=ratio("12.9755")),
+            Mutant(
+                "√G E[σ] in terms of φ without 1 − p",
+                "fidelity",
+                lhs=sp.sqrt(G * p) * fidelity,
+            ),
         ),
         check=CHECKS["expectation.group-size-rare"],
     )

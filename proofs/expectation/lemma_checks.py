@@ -7,7 +7,10 @@ from itertools import product
 
 
 def score_means() -> int:
-    """All policies w_y(θ)/Σw with small integer weights and slopes, all binary rewards."""
+    """All policies w_y(θ)/Σw with small integer weights and slopes, all binary rewards.
+
+    The means given the verdict are formed from the conditional probabilities π(y | verdict).
+    """
     cases = 0
     for weights in product((1, 2, 5), repeat=3):
         for slopes in product((-2, 0, 3), repeat=3):
@@ -23,10 +26,14 @@ def score_means() -> int:
                 both = sum(x * s * r for x, s, r in zip(pi, score, rewards, strict=True))
                 if both != dp:
                     raise AssertionError(f"gradient at {weights}, {slopes}, {rewards}")
-                if 0 < p < 1:
-                    wrong = sum(x * s * (1 - r) for x, s, r in zip(pi, score, rewards, strict=True))
-                    if both / p != dp / p or wrong / (1 - p) != -dp / (1 - p):
-                        raise AssertionError(f"conditional means at {weights}, {rewards}")
+                for verdict, share, claimed in ((1, p, dp), (0, 1 - p, -dp)):
+                    if not share:
+                        continue
+                    given = [
+                        x / share if r == verdict else 0 for x, r in zip(pi, rewards, strict=True)
+                    ]
+                    if sum(x * s for x, s in zip(given, score, strict=True)) != claimed / share:
+                        raise AssertionError(f"mean score given {verdict} at {weights}, {rewards}")
                 cases += 1
     return cases
 
@@ -69,7 +76,7 @@ def mixed_share() -> int:
                 Fraction(0),
             )
             low = G * p * (1 - p) ** (G - 1)
-            if share != 1 - p**G - (1 - p) ** G or share > G * p or (G > 2 and share < low):
+            if share != 1 - p**G - (1 - p) ** G or share > G * p or share < low:
                 raise AssertionError(f"mixed share at G = {G}, p = {p}")
             cases += 1
     return cases

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sympy as sp
 
 from proofs.expectation import lemma_checks
 from proofs.kernel.domain import Domain, Integer, Real, Table
-from proofs.kernel.rules import Differentiate, Hypothesis, Linear, Square, Termwise
+from proofs.kernel.rules import Cut, Differentiate, Hypothesis, Linear, Square, Termwise
 from proofs.kernel.theorem import Chain, Claim, Clause, Induction, Mutant, Reference, Step, Theorem
 
 m, y, u, theta = sp.symbols("m y u theta")
-x, a, n = sp.symbols("x a n")
+x, a, n, c = sp.symbols("x a n c")
 
 
 def score_means() -> Theorem:
-    """A softmax family with logits α_y + β_y θ: to first order, any smooth positive family."""
+    """Policies ∝ exp(α_y + β_y θ): at one θ their values and slopes are those of any policy.
+
+    For the conditional means the c correct responses are numbered first.
+    """
     alpha, beta, reward = (sp.Function(name) for name in ("alpha", "beta", "r"))
     domain = Domain(Integer(m, 1, spread=3), Real(theta), Table(alpha), Table(beta), Table(reward))
+    verdicts = Domain(
+        Integer(m, 2, spread=3), Integer(c, 1, m - 1), Real(theta), Table(alpha), Table(beta)
+    )
 
     def w(at: sp.Symbol) -> sp.Expr:
         # Bounded exponents keep the 50-digit samples readable; any real exponents are covered.
@@ -43,20 +51,67 @@ def score_means() -> Theorem:
             ),
         )
 
+    one = sp.Integer(1)
     flat_score = sp.Sum(inner, (y, 1, m))
     flat_both = sp.Sum(reward(y) * inner, (y, 1, m))
     split_both = (
         sp.Sum(reward(y) * slope, (y, 1, m)) / Z - sp.Sum(reward(y) * w(y), (y, 1, m)) * dZ / Z**2
     )
+    # The responses 1..c are correct: shares, their slopes, and the means given the verdict.
+    correct, wrong = (1, c), (c + 1, m)
+
+    def over(body: sp.Expr, window: tuple[Any, Any]) -> sp.Sum:
+        return sp.Sum(body, (y, *window))
+
+    def share_slope(window: tuple[Any, Any]) -> sp.Derivative:
+        return sp.Derivative(over(w(y), window) / Z, theta)
+
+    p, others = over(policy, correct), over(policy, wrong)
+    dp, dothers = share_slope(correct), share_slope(wrong)
+
+    def conditional(name: str, window: tuple[Any, Any], words: str) -> Clause:
+        weighted, flat, share = (over(e, window) for e in (policy * score, inner, policy))
+        apart = over(slope, window) / Z - over(w(y), window) * dZ / Z**2
+        closed = share_slope(window) / share
+        return Clause(
+            name,
+            verdicts,
+            Claim(weighted / share, "=", closed),
+            Chain(
+                (
+                    Step("π ∂ log π = ∂π", "=", flat / share, by=(flatten(weighted, one),)),
+                    Step(
+                        "Z does not depend on the response",
+                        "=",
+                        apart / share,
+                        by=(Linear(flat, ((1 / Z, slope), (-dZ / Z**2, w(y)))),),
+                    ),
+                    Step(
+                        "quotient rule for the share",
+                        "=",
+                        closed,
+                        by=(Differentiate(share_slope(window)),),
+                    ),
+                )
+            ),
+            words=words,
+        )
+
+    more, top = over(slope, correct), over(w(y), correct)
     return Theorem(
         id="expectation.score-means",
         title="Scores have mean zero, and the reward-weighted score is the gradient",
         words=(
-            "For a policy π_θ over finitely many responses, E[s] = 0 and E[R s] = ∇ E[R]. With "
-            "binary rewards this gives E[s | correct] = ∇p/p and E[s | wrong] = −∇p/(1−p)."
+            "For a policy π_θ(y) ∝ exp(α_y + β_y θ) over finitely many responses, with any α_y and "
+            "β_y: E[s] = 0 and E[R s] = ∂E[R]; and if some responses are correct and some are not, "
+            "E[s | correct] = ∂p/p and E[s | wrong] = −∂p/(1−p), p the probability of a correct "
+            "one."
         ),
         assumptions=(
-            "Finitely many responses, each with positive probability, differentiable in θ.",
+            "Finitely many responses, each with positive probability.",
+            "The statements hold only values and first derivatives at one θ, and in this family "
+            "these are those of any differentiable policy (β_y = ∂ log π(y)); for several "
+            "parameters read them coordinate by coordinate.",
             "On policy: the rollouts are drawn from the policy that is differentiated.",
         ),
         clauses=(
@@ -70,7 +125,7 @@ def score_means() -> Theorem:
                             "derivative of the normalised weights",
                             "=",
                             flat_score,
-                            by=(flatten(mean_score, sp.Integer(1)),),
+                            by=(flatten(mean_score, one),),
                         ),
                         Step(
                             "Z does not depend on the response",
@@ -109,12 +164,73 @@ def score_means() -> Theorem:
                     )
                 ),
             ),
+            conditional(
+                "given-correct",
+                correct,
+                "E[s | correct] = ∂p/p, the responses 1..c being the correct ones",
+            ),
+            conditional(
+                "given-wrong", wrong, "E[s | wrong] = ∂Pr(wrong)/Pr(wrong), which is −∂p/(1−p)"
+            ),
+            Clause(
+                "wrong-slope",
+                verdicts,
+                Claim(dothers, "=", -dp),
+                Chain(
+                    (
+                        Step(
+                            "quotient rule",
+                            "=",
+                            over(slope, wrong) / Z - over(w(y), wrong) * dZ / Z**2,
+                            by=(Differentiate(dothers),),
+                        ),
+                        Step(
+                            "the sums over the wrong ones are those over all less the correct",
+                            "=",
+                            (dZy - more) / Z - (Zy - top) * dZ / Z**2,
+                            by=(Cut(Zy, c), Cut(dZy, c)),
+                        ),
+                        Step("Σ ∂w = ∂Z and Σ w = Z", "=", -(more / Z - top * dZ / Z**2)),
+                        Step("quotient rule", "=", -dp, by=(Differentiate(dp),)),
+                    )
+                ),
+                words="∂Pr(wrong) = −∂p",
+            ),
+            Clause(
+                "wrong-share",
+                verdicts,
+                Claim(others, "=", 1 - p),
+                Chain(
+                    (
+                        Step(
+                            "1/Z out of the sum",
+                            "=",
+                            over(w(y), wrong) / Z,
+                            by=(Linear(others, ((1 / Z, w(y)),)),),
+                        ),
+                        Step(
+                            "those of all less those of the correct",
+                            "=",
+                            (Zy - over(w(y), correct)) / Z,
+                            by=(Cut(Zy, c),),
+                        ),
+                        Step("Σ w = Z", "=", 1 - over(w(y), correct) / Z),
+                        Step("1/Z into the sum", "=", 1 - p, by=(Linear(p, ((1 / Z, w(y)),)),)),
+                    )
+                ),
+                words="Pr(wrong) = 1 − p",
+            ),
         ),
         references=(Reference("Williams 1992", "", "Machine Learning 8", "REINFORCE"),),
         mutants=(
             Mutant("mean score one", "zero", rhs=1),
             Mutant("gradient doubled", "gradient", rhs=2 * sp.Derivative(mean_reward, theta)),
             Mutant("sign", "gradient", rhs=-sp.Derivative(mean_reward, theta)),
+            Mutant("not divided by p", "given-correct", rhs=dp),
+            Mutant("divided by 1 − p", "given-correct", rhs=dp / others),
+            Mutant("not divided by Pr(wrong)", "given-wrong", rhs=dothers),
+            Mutant("sign of the slope", "wrong-slope", rhs=dp),
+            Mutant("share p", "wrong-share", rhs=p),
         ),
         check=lemma_checks.score_means,
     )

@@ -33,7 +33,7 @@ from proofs.expectation.weight import BINARY, ON_POLICY, SCORES, SEQUENCE, weigh
 from proofs.first_principles import CHECKS
 from proofs.groups.notation import leave_one_out
 from proofs.kernel.domain import SCORES as COORDINATES
-from proofs.kernel.domain import Domain, Group, Integer, Real
+from proofs.kernel.domain import D, Domain, Group, Integer, Real
 from proofs.kernel.rules import (
     BinomialMoments,
     BinomialTheorem,
@@ -43,6 +43,7 @@ from proofs.kernel.rules import (
     Linear,
     Nonnegative,
     Split,
+    Telescope,
     Termwise,
     Tower,
     Unroll,
@@ -344,6 +345,8 @@ def mixed_share_theorem() -> Theorem:
             Mutant("exponent G−1", "kept", rhs=1 - p ** (G - 1) - q ** (G - 1)),
             Mutant("reversed", "at-most", lhs=G * p, rhs=kept),
             Mutant("no power of 1−p", "at-least", lhs=G * p),
+            Mutant("at least 2p(1−p)", "positive", lhs=2 * p * q),
+            Mutant("at least Gp(1−p)", "share-positive", lhs=G * p * q),
         ),
         check=lemma_checks.mixed_share,
     )
@@ -355,18 +358,27 @@ def dapo() -> Theorem:
     first = q ** (G - 1) * top
     lower, upper = first / (G * p), top / (G * p * q ** (G - 1))
     rest = sp.Sum(weight_terms(), (b, 1, G - 1))
-    wide = Domain(Integer(G, 3), unit)
     single = G * p * q ** (G - 1)
+    # Draws until a group is kept, at most N: n with probability r^(n−1)(1−r), N in all other cases.
+    n, N = sp.symbols("n N")
+    r = p**G + q**G
+    stopping = sp.Sum(n * r ** (n - 1) * (1 - r), (n, 1, N - 1))
+    after = (n + 1 / (1 - r)) * r**n
+    draws = (1 - r**N) / (1 - r)
     return Theorem(
         id="expectation.dapo",
         title="Dynamic sampling divides the weight by the mixed share",
         words=(
             "Keeping only groups with 0 < k < G gives E[g | kept] = W_G(p)/(1 − p^G − (1−p)^G) ∇p; "
-            "a drawn group is kept with probability 1 − p^G − (1−p)^G, so 1/(1 − p^G − (1−p)^G) "
-            "groups are drawn per kept one. As p → 0 the weight is √(G−1)/(Gp) up to a factor "
-            "between (1−p)^(G−1) and (1−p)^−(G−1)."
+            "with at most N draws (1 − r^N)/(1 − r) groups are drawn on average, where r = p^G + "
+            "(1−p)^G, so as N → ∞ 1/(1 − p^G − (1−p)^G) per kept group. As p → 0 the weight is "
+            "√(G−1)/(Gp) up to a factor between (1−p)^(G−1) and (1−p)^−(G−1)."
         ),
-        assumptions=(*SETTING, "A prompt is redrawn until its group is mixed."),
+        assumptions=(
+            *SETTING,
+            "g = 0 for unanimous groups; σ has ddof 0.",
+            "A prompt is redrawn, independently, until its group is mixed.",
+        ),
         uses=(WEIGHT, MIXED),
         clauses=(
             Clause(
@@ -391,6 +403,24 @@ def dapo() -> Theorem:
                 ),
                 words="E[g | 0 < K < G]",
                 given=(Instance(MIXED, "positive"), Instance(MIXED, "share-positive")),
+            ),
+            Clause(
+                "draws",
+                sizes.extended(Integer(N, 1)),
+                Claim(stopping + N * r ** (N - 1), "=", draws),
+                Chain(
+                    (
+                        Step(
+                            "n r^(n−1)(1−r) is a difference of (n + 1/(1−r)) r^n",
+                            "=",
+                            1 / (1 - r) - after.subs(n, N - 1) + N * r ** (N - 1),
+                            by=(Telescope(stopping, after),),
+                        ),
+                        Step("collect r^N", "=", draws),
+                    )
+                ),
+                words="mean number of draws, stopping at a mixed group or after N",
+                given=(Instance(MIXED, "positive"),),
             ),
             Clause(
                 "rare-below",
@@ -418,7 +448,7 @@ def dapo() -> Theorem:
             ),
             Clause(
                 "rare-above",
-                wide,
+                sizes,
                 Claim(ratio, "<=", upper),
                 Chain(
                     (
@@ -450,7 +480,9 @@ def dapo() -> Theorem:
         mutants=(
             Mutant("weight of GRPO", "update", rhs=weight() * Dp[d]),
             Mutant("only all-wrong groups dropped", "update", rhs=weight() / (1 - q**G) * Dp[d]),
-            Mutant("√G", "rare-above", rhs=upper / top * sp.sqrt(G - 2)),
+            Mutant("√(G−2)", "rare-above", rhs=upper / top * sp.sqrt(G - 2)),
+            Mutant("no cap", "draws", rhs=1 / (1 - r)),
+            Mutant("r^(N−1)", "draws", rhs=(1 - r ** (N - 1)) / (1 - r)),
             Mutant("factor 2", "rare-below", lhs=2 * lower),
         ),
         check=CHECKS["expectation.dapo"],
@@ -458,37 +490,77 @@ def dapo() -> Theorem:
 
 
 def dapo_same_as_grpo() -> Theorem:
-    half = {p: sp.Rational(1, 2)}
-    two, share = weight(sp.Integer(2)), 1 - p**2 - q**2
-    eight, share8 = weight(sp.Integer(8)), 1 - p**8 - q**8
-
-    def same(W: sp.Expr, kept_: sp.Expr) -> Claim:
-        return Claim(W / kept_ * W.xreplace(half), "=", (W / kept_).xreplace(half) * W)
-
-    other = same(eight, share8)
+    filtered = grpo_mean / mixed_share
+    at_half = 1 / (1 - 2 * sp.Rational(1, 2) ** G)  # 1/(1 − p^G − q^G) at p = 1/2
     return Theorem(
         id="expectation.dapo-same-as-grpo",
         title="DAPO's filter changes the weight",
         words=(
-            "The claim that dropping silent groups leaves GRPO's expected update as it is, up to "
-            "scale, fails: at G = 2 GRPO's weight is 1 at every p, while the filtered weight "
-            "1/(2p(1−p)) is 8/3 at p = 1/4 and 2 at p = 1/2."
+            "The claim that dropping silent groups leaves GRPO's expected update as it is, up to a "
+            "factor common to all prompts, fails: E[g | kept] = E[g]/(1 − p^G − (1−p)^G), and at "
+            "G = 2 that factor is 8/3 at p = 1/4 and 2 at p = 1/2, while E[g] = ∇p at both."
         ),
-        assumptions=SETTING,
+        assumptions=(*SETTING, "g = 0 for unanimous groups; σ has ddof 0."),
+        uses=(WEIGHT, MIXED),
         refutes=(
             Refutation(
                 "two-rollouts",
-                Domain(unit),
-                same(two, share),
-                ((p, sp.Rational(1, 4)),),
-                "filtered and plain weight differ by a constant factor only",
+                rollouts(),
+                Claim(filtered, "=", at_half * grpo_mean),
+                ((G, 2), (p, sp.Rational(1, 4)), (D, 1), (d, 1), (Dp, [1])),
+                "at every p, E[g | kept] is the multiple of E[g] that it is at p = 1/2",
+            ),
+        ),
+        clauses=(
+            Clause(
+                "factor",
+                rollouts(),
+                Claim(filtered, "=", grpo_mean / kept),
+                Chain(
+                    (
+                        Step(
+                            "probability of a mixed group",
+                            "=",
+                            grpo_mean / kept,
+                            by=(Instance(MIXED, "kept"),),
+                        ),
+                    )
+                ),
+                words="E[g | kept] = E[g]/(1 − p^G − (1−p)^G)",
+                given=(Instance(MIXED, "positive"), Instance(MIXED, "share-positive")),
+            ),
+            Clause(
+                "two",
+                rollouts(Integer(G, 2, 2)),
+                Claim(filtered, "=", Dp[d] / (2 * p * q)),
+                Chain(
+                    (
+                        Step(
+                            "the weight of GRPO",
+                            "=",
+                            weight() * Dp[d] / mixed_share,
+                            by=(Instance(WEIGHT, "update"),),
+                        ),
+                        Step("W₂ = 1", "=", Dp[d] / mixed_share, by=(Unroll(weight()),)),
+                        Step(
+                            "probability of a mixed group",
+                            "=",
+                            Dp[d] / (2 * p * q),
+                            by=(Instance(MIXED, "kept"),),
+                        ),
+                    )
+                ),
+                words="E[g | kept] at G = 2, where E[g] = ∇p",
+                given=(Instance(MIXED, "share-positive"),),
             ),
         ),
         references=(Reference("folklore", "", "", "no paper is known to print it"),),
         corrected_by=("expectation.dapo",),
         mutants=(
-            Mutant("also false at G = 8", "two-rollouts", lhs=other.lhs, rhs=other.rhs),
-            Mutant("also false as equality", "two-rollouts", lhs=two / share, rhs=two),
+            Mutant("also false at G = 4", "two-rollouts", domain=rollouts(Integer(G, 4, 4))),
+            Mutant("also false as equality", "two-rollouts", rhs=grpo_mean),
+            Mutant("only all-wrong groups dropped", "factor", rhs=grpo_mean / (1 - q**G)),
+            Mutant("plain weight", "two", rhs=Dp[d]),
         ),
         check=CHECKS["expectation.dapo-same-as-grpo"],
     )
@@ -505,16 +577,16 @@ def pass_at_k() -> Theorem:
         id="expectation.pass-at-k",
         title="Top-1 minus top-2 is unbiased for pass@G",
         words=(
-            "The surrogate 1 − (1−p)^K has weight K(1−p)^(K−1). The estimator Σ A_i s_i with "
-            "A = r_max − r_second for the best rollout and 0 for the rest (a sum, not a mean) has "
-            "mean ∇[1 − (1−p)^G]."
+            "The surrogate 1 − (1−p)^K has weight K(1−p)^(K−1), K ≥ 1. On G ≥ 2 rollouts the "
+            "estimator Σ A_i s_i with A = r_max − r_second for the best rollout and 0 for the rest "
+            "(a sum, not a mean) has mean G(1−p)^(G−1) ∇p = ∇[1 − (1−p)^G]."
         ),
         assumptions=(*SETTING, "For binary rewards r_max − r_second = 1 exactly when k = 1."),
         uses=(SCORES,),
         clauses=(
             Clause(
                 "surrogate",
-                sizes,
+                Domain(Integer(G, 1), unit),
                 Claim(surrogate, "=", G * q ** (G - 1)),
                 Chain(
                     (
@@ -566,7 +638,7 @@ def pass_at_k() -> Theorem:
 
 
 def max_rl() -> Theorem:
-    domain = rollouts()
+    domain = rollouts(Integer(G, 1, spread=3))
     successes = total(R[sp.Symbol("j")], sp.Symbol("j"))
     lhs = RolloutMean(total(R[i] * s[i, d]) / successes, 1, G)
     counted = Tower(lhs, K).value(Context(domain))
@@ -576,8 +648,8 @@ def max_rl() -> Theorem:
         id="expectation.max-rl",
         title="The mean score of the successes",
         words=(
-            "The mean score of the correct ones among N rollouts (0 if there is none) has mean "
-            "∇p (1 − (1−p)^N)/p: between REINFORCE (N = 1) and log-likelihood (N → ∞)."
+            "The mean score of the correct ones among N ≥ 1 rollouts (0 if there is none) has mean "
+            "∇p (1 − (1−p)^N)/p: ∇p at N = 1 (REINFORCE), ∇ log p as N → ∞ (log-likelihood)."
         ),
         assumptions=SETTING,
         uses=(SCORES,),
@@ -716,6 +788,7 @@ def verifier_noise() -> Theorem:
             Mutant("t + f", "update", rhs=(t + f) * W * Dp[d]),
             Mutant("rate t p", "rate", rhs=t * p),
             Mutant("no damping", "pull", rhs=Dp[d]),
+            Mutant("more than 1", "positive", lhs=1),
         ),
         check=CHECKS["expectation.verifier-noise"],
     )

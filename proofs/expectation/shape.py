@@ -135,7 +135,11 @@ def binomial_sum() -> Theorem:
             "With one logit per prompt, E[g] = (1/G) Σ_{k=1}^{G−1} C(G,k) p^k (1−p)^(G−k) "
             "√(k(G−k)); for Dr. GRPO E[g] = E[σ²] = p(1−p)(G−1)/G."
         ),
-        assumptions=(*SETTING, "p = sigmoid of the logit, so the score is R − p."),
+        assumptions=(
+            *SETTING,
+            "GRPO: g = 0 for unanimous groups; σ has ddof 0.",
+            "p = sigmoid of the logit, so the score is R − p.",
+        ),
         uses=(SCORES,),
         clauses=(
             Clause(
@@ -163,6 +167,7 @@ def binomial_sum() -> Theorem:
             Mutant("1/G dropped", "grpo", rhs=over_K),
             Mutant("(G−1)/G dropped", "dr-grpo", rhs=v),
             Mutant("root dropped", "grpo", rhs=sp.Sum(pmf(K) * K * (G - K), (K, 1, G - 1)) / G),
+            Mutant("ddof 1", "variance", rhs=v),
         ),
         check=CHECKS["expectation.binomial-sum"],
     )
@@ -308,10 +313,11 @@ def attenuation() -> Theorem:
     bound = REMAINDER / (G * v) ** 3
     # Sampled at moderate p only: the samples sum over all of 0..G, and G ≥ 1/(p(1−p)).
     points = tuple(sp.Rational(1, n) for n in (2, 3, 4, 7, 10, 20))
-    domain = Domain(
-        Real(p, 0, sp.Rational(1, 2), open_high=False, samples=points),
-        Integer(G, 1 / (p * (1 - p)), spread=60),
-    )
+    many = Integer(G, 1 / (p * (1 - p)), spread=60)
+    half = sp.Rational(1, 2)
+    low_half = Domain(Real(p, 0, half, open_high=False, samples=points), many)
+    mirrored = tuple(1 - point for point in points)
+    high_half = Domain(Real(p, half, 1, open_low=False, samples=mirrored), many)
     total = sp.Sum(pmf(k) * root, (k, 0, G))
     above = sp.Sum(pmf(k) * taylor.xreplace({x: ratio}), (k, 0, G))
     below = sp.Sum(pmf(k) * lower_poly.xreplace({x: ratio}), (k, 0, G))
@@ -330,86 +336,94 @@ def attenuation() -> Theorem:
     def coefficient(factor: sp.Expr) -> sp.Expr:
         return pmf(k) * factor.subs(t, root)
 
+    def above_clause(name: str, domain: Domain) -> Clause:
+        return Clause(
+            f"above{name}",
+            domain,
+            Claim(fidelity, "<=", second + bound),
+            Chain(
+                (
+                    *reversed_equalities(total, (to_fidelity,)),
+                    Step(
+                        "√x lies below its Taylor polynomial of degree 5",
+                        "<=",
+                        above,
+                        by=(
+                            (
+                                1,
+                                Termwise(
+                                    total,
+                                    above.function,
+                                    "<=",
+                                    steps=(
+                                        Step(
+                                            "(√x−1)⁶ times a factor ≥ 0",
+                                            "<=",
+                                            above.function,
+                                            by=((coefficient(high), Square((root - 1) ** 3)),),
+                                        ),
+                                    ),
+                                ),
+                            ),
+                        ),
+                    ),
+                    *polynomial_steps(taylor, x, ceiling),
+                    Step("a rational inequality", "<=", second + bound),
+                )
+            ),
+        )
+
+    def below_clause(name: str, domain: Domain) -> Clause:
+        return Clause(
+            f"below{name}",
+            domain,
+            Claim(second - bound, "<=", fidelity),
+            Chain(
+                (
+                    Step("a rational inequality", "<=", floor),
+                    *reversed_equalities(below, polynomial_steps(lower_poly, x, floor)),
+                    Step(
+                        "√x ≥ Taylor − (63/256)(x−1)⁶",
+                        "<=",
+                        total,
+                        by=(
+                            (
+                                1,
+                                Termwise(
+                                    below,
+                                    total.function,
+                                    "<=",
+                                    steps=(
+                                        Step(
+                                            "(√x−1)⁶ times a factor ≥ 0",
+                                            "<=",
+                                            total.function,
+                                            by=((coefficient(low), Square((root - 1) ** 3)),),
+                                        ),
+                                    ),
+                                ),
+                            ),
+                        ),
+                    ),
+                    to_fidelity,
+                )
+            ),
+        )
+
     return Theorem(
         id="expectation.attenuation",
         title="How much a finite group attenuates the step",
         words=(
             "φ(G, p) = E[σ]/√(p(1−p)) = 1 − 1/(8Gp(1−p)) − (7−16p(1−p))/(128 G²p²(1−p)²) + r with "
-            f"|r| ≤ {REMAINDER}/(Gp(1−p))³ whenever Gp(1−p) ≥ 1."
+            f"|r| ≤ {REMAINDER}/(Gp(1−p))³ whenever Gp(1−p) ≥ 1, on either side of p = 1/2."
         ),
-        assumptions=("Gp(1−p) ≥ 1 and p ≤ 1/2; for p > 1/2 exchange p and 1−p (φ is symmetric).",),
+        assumptions=(BINARY, "Gp(1−p) ≥ 1."),
         uses=(),
         clauses=(
-            Clause(
-                "above",
-                domain,
-                Claim(fidelity, "<=", second + bound),
-                Chain(
-                    (
-                        *reversed_equalities(total, (to_fidelity,)),
-                        Step(
-                            "√x lies below its Taylor polynomial of degree 5",
-                            "<=",
-                            above,
-                            by=(
-                                (
-                                    1,
-                                    Termwise(
-                                        total,
-                                        above.function,
-                                        "<=",
-                                        steps=(
-                                            Step(
-                                                "(√x−1)⁶ times a factor ≥ 0",
-                                                "<=",
-                                                above.function,
-                                                by=((coefficient(high), Square((root - 1) ** 3)),),
-                                            ),
-                                        ),
-                                    ),
-                                ),
-                            ),
-                        ),
-                        *polynomial_steps(taylor, x, ceiling),
-                        Step("a rational inequality", "<=", second + bound),
-                    )
-                ),
-            ),
-            Clause(
-                "below",
-                domain,
-                Claim(second - bound, "<=", fidelity),
-                Chain(
-                    (
-                        Step("a rational inequality", "<=", floor),
-                        *reversed_equalities(below, polynomial_steps(lower_poly, x, floor)),
-                        Step(
-                            "√x ≥ Taylor − (63/256)(x−1)⁶",
-                            "<=",
-                            total,
-                            by=(
-                                (
-                                    1,
-                                    Termwise(
-                                        below,
-                                        total.function,
-                                        "<=",
-                                        steps=(
-                                            Step(
-                                                "(√x−1)⁶ times a factor ≥ 0",
-                                                "<=",
-                                                total.function,
-                                                by=((coefficient(low), Square((root - 1) ** 3)),),
-                                            ),
-                                        ),
-                                    ),
-                                ),
-                            ),
-                        ),
-                        to_fidelity,
-                    )
-                ),
-            ),
+            above_clause("", low_half),
+            below_clause("", low_half),
+            above_clause("-high", high_half),
+            below_clause("-high", high_half),
             Clause(
                 "discriminant",
                 Domain(unit, Real(eps, 0, 1)),
@@ -434,6 +448,9 @@ def attenuation() -> Theorem:
             Mutant("first order 1/(4Gpq)", "below", lhs=second + 1 / (2 * G * v)),
             Mutant("no remainder", "above", rhs=second - bound),
             Mutant("sign of the first term", "above", rhs=1 - 1 / (2 * G * v)),
+            Mutant("no remainder beyond 1/2", "above-high", rhs=second - bound),
+            Mutant("first order 1/(4Gpq) beyond 1/2", "below-high", lhs=second + 1 / (2 * G * v)),
+            Mutant("7 − 32p(1−p)", "discriminant", rhs=1 + 2 * eps * (7 - 32 * v)),
         ),
         check=CHECKS["expectation.attenuation"],
     )

@@ -6,6 +6,7 @@ import sympy as sp
 
 from proofs.expectation.methods import MIXED, mixed_share
 from proofs.expectation.notation import (
+    Dp,
     G,
     K,
     R,
@@ -24,6 +25,7 @@ from proofs.expectation.notation import (
 )
 from proofs.expectation.weight import BINARY, ON_POLICY, SCORES, SEQUENCE
 from proofs.first_principles import CHECKS
+from proofs.groups.notation import leave_one_out
 from proofs.kernel.domain import Domain, Integer, Real
 from proofs.kernel.rules import (
     Ball,
@@ -237,6 +239,7 @@ def silent_plug_in() -> Theorem:
     tangent = p**G + G * p ** (G - 1) * (c / n - p) + q**G + G * q ** (G - 1) * (1 - c / n - q)
     base = B(n, c) * p**c * q ** (n - c)
     line = binomial_mean(tangent, c, n, p)
+    line_rest, above_rest = sp.Sum(base * tangent, (c, 1, n)), sp.Sum(base * plug_in, (c, 1, n))
     two = binomial_mean((c / n) ** 2 + (1 - c / n) ** 2, c, n, p)
     bias = p**2 + q**2 + 2 * p * q / n
     x, a, m = sp.symbols("x a n")
@@ -246,8 +249,8 @@ def silent_plug_in() -> Theorem:
         title="The plug-in silent rate is biased upward",
         words=(
             "The claim that p̂^G + (1−p̂)^G is unbiased for the silent rate fails: with n = 2 logged "
-            "rollouts at p = 1/2 and G = 2 its mean is 3/4, not 1/2. It is biased upward for every "
-            "n and G (convexity), by exactly 2p(1−p)/n at G = 2."
+            "rollouts at p = 1/2 and G = 2 its mean is 3/4, not 1/2. Its mean is too large for "
+            "every n ≥ 1, G ≥ 2 and 0 < p < 1 (convexity), by exactly 2p(1−p)/n at G = 2."
         ),
         assumptions=("p̂ = c/n with c ~ Binomial(n, p).",),
         uses=(cite,),
@@ -264,7 +267,7 @@ def silent_plug_in() -> Theorem:
             Clause(
                 "upward",
                 domain,
-                Claim(silent, "<=", lhs),
+                Claim(silent, "<", lhs),
                 Chain(
                     (
                         Step(
@@ -274,14 +277,24 @@ def silent_plug_in() -> Theorem:
                             by=(BinomialMoments(c, n, p, tangent),),
                         ),
                         Step(
-                            "a power lies above its tangent, at p̂ and at 1 − p̂",
-                            "<=",
-                            lhs,
+                            "the term c = 0 apart",
+                            "=",
+                            q**n * tangent.subs(c, 0) + line_rest,
+                            by=(Split(line, first=1),),
+                        ),
+                        Step(
+                            "a power lies above its tangent, and 0 = 0^G is above by (G−1)p^G",
+                            "<",
+                            q**n + above_rest,
                             by=(
+                                (
+                                    q**n,
+                                    Instance(cite, "tangent", ((m, G), (x, 1), (a, q))),
+                                ),
                                 (
                                     1,
                                     Termwise(
-                                        line,
+                                        line_rest,
                                         base * plug_in,
                                         "<=",
                                         steps=(
@@ -313,9 +326,10 @@ def silent_plug_in() -> Theorem:
                                 ),
                             ),
                         ),
+                        Step("all terms together", "=", lhs, by=(Split(lhs, first=1),)),
                     )
                 ),
-                words="E[p̂^G + (1−p̂)^G] ≥ p^G + (1−p)^G",
+                words="E[p̂^G + (1−p̂)^G] > p^G + (1−p)^G",
             ),
             Clause(
                 "at-two",
@@ -344,6 +358,11 @@ def silent_plug_in() -> Theorem:
                 rhs=q**G,
             ),
             Mutant("bias p(1−p)/n", "at-two", rhs=p**2 + q**2 + p * q / n),
+            Mutant("downward", "upward", lhs=lhs, rhs=silent),
+            Mutant(
+                "unbiased at G = 1", "upward", domain=Domain(Integer(G, 1, 1), Integer(n, 1), unit)
+            ),
+            Mutant("by p(1−p)/n and more", "upward", lhs=silent + p * q / n),
         ),
         check=CHECKS["expectation.silent-plug-in"],
     )
@@ -360,22 +379,87 @@ def conditional_baseline() -> Theorem:
     closed = (p - p**G) / kept
     conditional = numerator / mixed_share
     low = Domain(Integer(G, 2), half)
-    full, cut = (
-        RolloutMean(mean((R[i] - mu) * s[i, d]), *window) for window in ((0, G), (1, G - 1))
-    )
-    full_sum, cut_sum = (Tower(m, K).value(Context(domain)) for m in (full, cut))
+    high = Domain(Integer(G, 2), Real(p, sp.Rational(1, 2), 1))
     order = "expectation.power-order"
     n, x, a = sp.symbols("n x a")
+    given = (Instance(MIXED, "positive"), Instance(MIXED, "share-positive"))
+
+    def methods(name: str, advantage: sp.Expr, factor: sp.Expr, who: str) -> tuple[Clause, Clause]:
+        full, cut = (
+            RolloutMean(mean(advantage * s[i, d]), *window) for window in ((0, G), (1, G - 1))
+        )
+        full_sum, cut_sum = (Tower(m, K).value(Context(domain)) for m in (full, cut))
+        value = factor * Dp[d]
+        same = Clause(
+            f"{name}-gradient",
+            domain,
+            Claim(full, "=", cut),
+            Chain(
+                (
+                    Step("K ~ Binomial(G, p)", "=", full_sum, by=(Tower(full, K),)),
+                    Step(
+                        "the terms k = 0 and k = G vanish",
+                        "=",
+                        cut_sum,
+                        by=(Split(full_sum, first=1, last=1),),
+                    ),
+                    Step("the mean over mixed groups", "=", cut, by=(Tower(cut, K),)),
+                )
+            ),
+            words=f"{who}: E[g] = E[g; 0 < K < G], silent groups add 0",
+        )
+        given_mixed = Clause(
+            f"{name}-given-mixed",
+            domain,
+            Claim(cut / mixed_share, "=", value / kept),
+            Chain(
+                (
+                    Step("K ~ Binomial(G, p)", "=", cut_sum / mixed_share, by=(Tower(cut, K),)),
+                    Step(
+                        "the terms k = 0 and k = G are 0",
+                        "=",
+                        full_sum / mixed_share,
+                        by=(Split(full_sum, first=1, last=1),),
+                    ),
+                    Step(
+                        "the mean over all groups",
+                        "=",
+                        full / mixed_share,
+                        by=(Tower(full, K),),
+                    ),
+                    Step(
+                        f"E[g] of {who}",
+                        "=",
+                        value / mixed_share,
+                        by=(Instance(f"expectation.{name}", "update"),),
+                    ),
+                    Step(
+                        "probability of a mixed group",
+                        "=",
+                        value / kept,
+                        by=(Instance(MIXED, "kept"),),
+                    ),
+                )
+            ),
+            words=f"{who}: E[g | 0 < K < G] = E[g]/(1 − p^G − (1−p)^G)",
+            given=given,
+        )
+        return same, given_mixed
+
+    dr_same, dr_given = methods("dr-grpo", R[i] - mu, (G - 1) / G, "Dr. GRPO")
+    rloo_same, rloo_given = methods("rloo", R[i] - leave_one_out(i), sp.Integer(1), "RLOO")
     return Theorem(
         id="expectation.conditional-baseline",
-        title="Given a mixed group the baseline is biased, the gradient is not",
+        title="Given a mixed group the baseline is biased, the gradient keeps its direction",
         words=(
-            "E[p̂ | 0 < k < G] = (p − p^G)/(1 − p^G − (1−p)^G), more than p for p < 1/2: advantages "
-            "are biased given a mixed group. The mean of g over all groups is its mean over the "
-            "mixed ones: silent groups add 0."
+            "E[p̂ | 0 < k < G] = (p − p^G)/(1 − p^G − (1−p)^G), more than p for p < 1/2 and less "
+            "for p > 1/2: given a mixed group the baseline that advantages subtract is biased. The "
+            "update is not turned: for Dr. GRPO and RLOO E[g | 0 < k < G] is E[g], that is "
+            "((G−1)/G)∇p and ∇p, divided by 1 − p^G − (1−p)^G, since silent groups add 0. (For "
+            "GRPO see expectation.dapo.)"
         ),
         assumptions=(ON_POLICY, SEQUENCE, BINARY),
-        uses=(SCORES, MIXED, order),
+        uses=(SCORES, MIXED, order, "expectation.dr-grpo", "expectation.rloo"),
         clauses=(
             Clause(
                 "mean",
@@ -415,7 +499,7 @@ def conditional_baseline() -> Theorem:
                         ),
                     )
                 ),
-                given=(Instance(MIXED, "positive"), Instance(MIXED, "share-positive")),
+                given=given,
             ),
             Clause(
                 "above",
@@ -440,23 +524,31 @@ def conditional_baseline() -> Theorem:
                 words="p < E[p̂ | 0 < k < G] for p < 1/2",
             ),
             Clause(
-                "gradient",
-                domain,
-                Claim(full, "=", cut),
+                "below",
+                high,
+                Claim(closed, "<", p),
                 Chain(
                     (
-                        Step("K ~ Binomial(G, p)", "=", full_sum, by=(Tower(full, K),)),
                         Step(
-                            "the terms k = 0 and k = G vanish",
-                            "=",
-                            cut_sum,
-                            by=(Split(full_sum, first=1, last=1),),
+                            "(1−p)^(G−1) < p^(G−1)",
+                            "<",
+                            p,
+                            by=(
+                                (
+                                    p * q / kept,
+                                    Instance(order, "order", ((n, G - 1), (x, q), (a, p))),
+                                ),
+                            ),
                         ),
-                        Step("the mean over mixed groups", "=", cut, by=(Tower(cut, K),)),
                     )
                 ),
-                words="Dr. GRPO's E[g] over all groups = its mean over mixed groups",
+                given=(Instance(MIXED, "positive"),),
+                words="E[p̂ | 0 < k < G] < p for p > 1/2",
             ),
+            dr_same,
+            dr_given,
+            rloo_same,
+            rloo_given,
         ),
         references=(paper("§5", "ours"),),
         implements=("identity.expectation.conditional_baseline",),
@@ -464,9 +556,12 @@ def conditional_baseline() -> Theorem:
             Mutant("unbiased", "mean", rhs=p),
             Mutant("all-wrong groups kept", "mean", rhs=(p - p**G) / (1 - p**G)),
             Mutant("below p", "above", lhs=closed, rhs=p),
-            Mutant(
-                "p above 1/2", "above", domain=Domain(Integer(G, 2), Real(p, sp.Rational(1, 2), 1))
-            ),
+            Mutant("p above 1/2", "above", domain=high),
+            Mutant("p below 1/2", "below", domain=low),
+            Mutant("g doubled in mixed groups", "dr-grpo-gradient", rhs=2 * dr_same.claim.rhs),
+            Mutant("RLOO's g doubled", "rloo-gradient", rhs=2 * rloo_same.claim.rhs),
+            Mutant("the conditional mean is E[g]", "dr-grpo-given-mixed", rhs=(G - 1) / G * Dp[d]),
+            Mutant("RLOO's conditional mean is ∇p", "rloo-given-mixed", rhs=Dp[d]),
         ),
         check=CHECKS["expectation.conditional-baseline"],
     )
@@ -588,6 +683,8 @@ def tail_miss() -> Theorem:
             Mutant("unanimous common-correct counted", "probability", rhs=(1 - tau) ** N - q**N),
             Mutant("p for p − τ", "probability", rhs=(1 - tau) ** N - q**N - p**N),
             Mutant("falls from 9 on", "falls", domain=Domain(Integer(N, 9, 9))),
+            Mutant("rises from 10 to 11", "rises-9", lhs=value(10), rhs=value(11)),
+            Mutant("maximum .877", "maximum", lhs=(value(10) - sp.Rational(877, 1000)) ** 2),
         ),
         check=CHECKS["expectation.tail-miss"],
     )

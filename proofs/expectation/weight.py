@@ -29,8 +29,9 @@ from proofs.expectation.notation import (
     weight_terms,
 )
 from proofs.first_principles import CHECKS
-from proofs.kernel.domain import Domain, Integer, Real, Table
+from proofs.kernel.domain import D, Domain, Integer, Real, Table
 from proofs.kernel.rules import (
+    Ball,
     BinomialTheorem,
     Context,
     Differentiate,
@@ -90,7 +91,7 @@ def general_weight() -> Theorem:
 
     up_b, down_b = over(body * Aplus(1 + b), K), over(body * Aminus(b), K)
     W_K = over(W.function, K)
-    # The surrogate: F = (1/G) Σ_b w_b Pr(K > b) has F' = W. Here one term of it.
+    # The surrogate: F = (1/G) Σ_b w_b Pr(K > b) has F' = W. First one term of it.
     one = Domain(Integer(G, 2), Integer(b, 0, G - 1), p_unit())
     tail = sp.Sum(pmf(k), (k, b + 1, G))
     v = (G - k) * sp.binomial(G, k) * p**k * q ** (G - k - 1)
@@ -100,6 +101,11 @@ def general_weight() -> Theorem:
         (k, b + 1, G),
     )
     density = G * sp.binomial(G - 1, b) * p**b * q ** (G - 1 - b)
+    whole = Domain(Integer(G, 2), p_unit(), Table(Aplus), Table(Aminus))
+    surrogate = sp.Sum((Aplus(1 + b) - Aminus(b)) * tail, (b, 0, G - 1)) / G
+    slope = sp.Derivative(surrogate, p)
+    terms = Differentiate(slope).prove(Context(whole)).rhs
+    (by_term,) = (e for e in terms.atoms(sp.Sum) if e.limits[0][0] == b)
     return Theorem(
         id="expectation.weight",
         title="The expected update is a polynomial weight times ∇p",
@@ -194,7 +200,46 @@ def general_weight() -> Theorem:
                         Step("(G−b) C(G,b) = G C(G−1,b)", "=", density),
                     )
                 ),
-                words="d/dp Pr(K > b) = G times the weight of b in W_G, so F_G' = W_G",
+                words="d/dp Pr(K > b) = G times the weight of b in W_G",
+            ),
+            Clause(
+                "ascends",
+                whole,
+                Claim(slope, "=", W),
+                Chain(
+                    (
+                        Step("sum and product rule", "=", terms, by=(Differentiate(slope),)),
+                        Step(
+                            "each d/dp Pr(K > b) telescopes",
+                            "=",
+                            W,
+                            by=(
+                                Termwise(
+                                    by_term,
+                                    (Aplus(1 + b) - Aminus(b)) * density,
+                                    steps=(
+                                        Step(
+                                            "the sum telescopes",
+                                            "=",
+                                            (Aplus(1 + b) - Aminus(b)) * v.subs(k, b),
+                                            by=(Telescope(dtail, v),),
+                                        ),
+                                        Step(
+                                            "(G−b) C(G,b) = G C(G−1,b)",
+                                            "=",
+                                            (Aplus(1 + b) - Aminus(b)) * density,
+                                        ),
+                                    ),
+                                ),
+                                Linear(
+                                    W.func((Aplus(1 + b) - Aminus(b)) * density, *W.limits),
+                                    ((G, W.function),),
+                                ),
+                            ),
+                        ),
+                    )
+                ),
+                words="F_G' = W_G",
             ),
         ),
         references=(paper("§3", "general form, ours"),),
@@ -216,6 +261,7 @@ def general_weight() -> Theorem:
                 rhs=sp.Sum(pmf(K) * (Aplus(1 + K) - Aminus(K)), (K, 0, G)) * Dp[d],
             ),
             Mutant("factor G dropped", "surrogate", rhs=density / G),
+            Mutant("1/G dropped", "ascends", lhs=sp.Derivative(G * surrogate, p)),
         ),
         check=CHECKS["expectation.weight"],
     )
@@ -285,7 +331,6 @@ def grpo_weight() -> Theorem:
     closed_p = Domain(Real(p))
     at_zero, at_one = weight(G, sp.Integer(0)), weight(G, sp.Integer(1))
     reversed_ = Reverse(weight()).prove(Context(sizes)).rhs
-    wide = Domain(Integer(G, 3), p_unit())
     top = sp.sqrt(G - 1)
     base = sp.binomial(G - 1, b) * p**b * q ** (G - 1 - b)
     x, y = sp.sqrt((G - 1 - b) / (1 + b)), sp.sqrt(b / (G - b))
@@ -398,7 +443,7 @@ def grpo_weight() -> Theorem:
             ),
             Clause(
                 "bound",
-                wide,
+                sizes,
                 Claim(weight(), "<=", top),
                 Chain(
                     (
@@ -471,6 +516,10 @@ def grpo_weight() -> Theorem:
             Mutant("W₄ with the sign changed", "W4", rhs=sp.sqrt(3) - (3 - 2 * sp.sqrt(3)) * p * q),
             Mutant("√G at the ends", "at-zero", rhs=sp.sqrt(G)),
             Mutant("bound √(G−2)", "bound", rhs=sp.sqrt(G - 2)),
+            Mutant("W₂ = 2pq", "W2", rhs=2 * p * q),
+            Mutant("√G at the other end", "at-one", rhs=sp.sqrt(G)),
+            Mutant("mirrored in √(G−1)", "symmetric", rhs=2 * top - weight(G, q)),
+            Mutant("more than 1", "positive", lhs=1),
         ),
         check=CHECKS["expectation.grpo-weight"],
     )
@@ -534,44 +583,78 @@ def no_bias_at_two() -> Theorem:
 
 
 def unbiased_any_group() -> Theorem:
-    domain = Domain(p_unit())
-    at_half = {p: sp.Rational(1, 2)}
-    two, eight = weight(sp.Integer(2)), weight(sp.Integer(8))
-    claim = Claim(eight * two.xreplace(at_half), "=", eight.xreplace(at_half) * two)
-    three, four = weight(sp.Integer(3)), weight(sp.Integer(4))
+    # W_G(1/2): if E[g] is a fixed multiple of ∇p, this is the multiple (grpo-weight at p = 1/2).
+    scale = weight(G, sp.Rational(1, 2))
+    four = sp.sqrt(3) + (3 - 2 * sp.sqrt(3)) * p * q
+    point = ((D, 1), (d, 1), (Dp, [1]))
+    at_half, at_eighth = (weight(sp.Integer(8), sp.Rational(1, n)) for n in (2, 8))
+
+    def at(size: int, value: sp.Expr) -> Clause:
+        return Clause(
+            f"at-{size}",
+            rollouts(Integer(G, size, size)),
+            Claim(grpo_mean, "=", value * Dp[d]),
+            Chain(
+                (
+                    Step(
+                        "the weight of GRPO",
+                        "=",
+                        weight() * Dp[d],
+                        by=(Instance("expectation.grpo-weight", "update"),),
+                    ),
+                    Step(f"W_{size} written out", "=", value * Dp[d], by=(Unroll(weight()),)),
+                )
+            ),
+            words=f"E[g] at G = {size}",
+        )
+
     return Theorem(
         id="expectation.unbiased-any-group",
         title="The group size changes what is ascended, not only the noise",
         words=(
             "The claim that the group estimate is unbiased regardless of G, so that G changes only "
-            "the Monte Carlo error, fails for std-normalised advantages: W₂ is constant in p and "
-            "W₈ is not, so no common scale makes the two expected updates equal."
+            "the Monte Carlo error, fails for std-normalised advantages: at G = 2 E[g] = ∇p, but "
+            "at G = 4 E[g] = (√3 + (3−2√3)p(1−p)) ∇p, and at G = 8 the weight at p = 1/2 is less "
+            "than at p = 1/8. So no scale common to all prompts makes these updates equal."
         ),
-        assumptions=(ON_POLICY, SEQUENCE, BINARY),
+        assumptions=(ON_POLICY, SEQUENCE, BINARY, "g = 0 for unanimous groups; σ has ddof 0."),
+        uses=("expectation.grpo-weight",),
         refutes=(
             Refutation(
                 "same-shape",
-                domain,
-                claim,
-                ((p, sp.Rational(1, 8)),),
-                "W₈(p)/W₂(p) is the same at p = 1/8 and p = 1/2",
+                rollouts(),
+                Claim(grpo_mean, "=", scale * Dp[d]),
+                ((G, 4), (p, sp.Rational(1, 8)), *point),
+                "at every G, E[g] is the multiple of ∇p at all p that it is at p = 1/2",
+            ),
+        ),
+        clauses=(
+            at(2, sp.Integer(1)),
+            at(4, four),
+            Clause(
+                "weight-8",
+                Domain(),
+                Claim(at_half, "<", at_eighth),
+                Chain(
+                    (Step("two numbers", "<", at_eighth, by=((1, Ball(at_half, "<", at_eighth)),)),)
+                ),
+                words="W₈(1/2) < W₈(1/8)",
             ),
         ),
         references=(Reference("arXiv 2510.00977", "", "§4", "reconstructed"),),
         corrected_by=("expectation.grpo-weight", "expectation.no-bias-at-two"),
         mutants=(
+            Mutant("also false at G = 5", "same-shape", domain=rollouts(Integer(G, 5, 5))),
             Mutant(
-                "also false for G = 4",
+                "also false: the multiple at 1/3",
                 "same-shape",
-                lhs=four * two.xreplace(at_half),
-                rhs=four.xreplace(at_half) * two,
+                rhs=weight(G, sp.Rational(1, 3)) * Dp[d],
+                domain=rollouts(Integer(G, 4, 4)),
             ),
-            Mutant(
-                "also false for G = 3 against 4",
-                "same-shape",
-                lhs=four * three.xreplace(at_half),
-                rhs=four.xreplace(at_half) * three,
-            ),
+            Mutant("W₂ for W₄", "at-4", rhs=Dp[d]),
+            Mutant("√2 for W₂", "at-2", rhs=sp.sqrt(2) * Dp[d]),
+            Mutant("half a unit more", "weight-8", lhs=at_half + sp.Rational(1, 2)),
+            Mutant("√3 at every p", "at-4", rhs=sp.sqrt(3) * Dp[d]),
         ),
         check=CHECKS["expectation.unbiased-any-group"],
     )
@@ -579,37 +662,70 @@ def unbiased_any_group() -> Theorem:
 
 def saturation() -> Theorem:
     limit = 1 / sp.sqrt(p * q)
+    one = ((D, 1), (d, 1), (Dp, [1]))
+    square = grpo_mean**2
+    W, top = weight(), sp.sqrt(G - 1)
     return Theorem(
         id="expectation.saturation",
         title="At a finite group size the difficulty weight saturates",
         words=(
             "“The difficulty weight diverges like 1/√p at the extremes” holds for the limit "
-            "1/√(p(1−p)) only: at a finite G the weight is at most √(G−1), the value at both ends."
+            "1/√(p(1−p)) only: at a finite G the weight is at most √(G−1), the value at both ends, "
+            "so |E[g]| ≤ √(G−1) |∇p| in each coordinate."
         ),
-        assumptions=(ON_POLICY, SEQUENCE, BINARY),
+        assumptions=(ON_POLICY, SEQUENCE, BINARY, "g = 0 for unanimous groups; σ has ddof 0."),
+        uses=("expectation.grpo-weight",),
         refutes=(
             Refutation(
                 "limit-weight",
-                sizes,
-                Claim(weight(), "=", limit),
-                ((G, 2), (p, sp.Rational(1, 5))),
-                "the weight is 1/√(p(1−p)) at every G",
+                rollouts(),
+                Claim(grpo_mean, "=", limit * Dp[d]),
+                ((G, 2), (p, sp.Rational(1, 5)), *one),
+                "E[g] = ∇p/√(p(1−p)) at every G",
             ),
             Refutation(
                 "diverges",
-                sizes,
-                Claim(1 / sp.sqrt(p), "<=", 2 * weight()),
-                ((G, 8), (p, sp.Rational(1, 10000))),
-                "W_G grows at least like ½ p^(−1/2) as p → 0",
+                rollouts(),
+                Claim(Dp[d] ** 2 / p, "<=", 4 * square),
+                ((G, 4), (p, sp.Rational(1, 10000)), *one),
+                "|E[g]| is at least ½ p^(−1/2) |∇p|, also as p → 0",
+            ),
+        ),
+        clauses=(
+            Clause(
+                "saturates",
+                rollouts(),
+                Claim(square, "<=", (G - 1) * Dp[d] ** 2),
+                Chain(
+                    (
+                        Step(
+                            "the weight of GRPO",
+                            "=",
+                            W**2 * Dp[d] ** 2,
+                            by=(Instance("expectation.grpo-weight", "update"),),
+                        ),
+                        Step(
+                            "0 ≤ W_G ≤ √(G−1)",
+                            "<=",
+                            (G - 1) * Dp[d] ** 2,
+                            by=(
+                                (
+                                    (W + top) * Dp[d] ** 2,
+                                    Instance("expectation.grpo-weight", "bound"),
+                                ),
+                            ),
+                        ),
+                    )
+                ),
+                words="|E[g]| ≤ √(G−1) |∇p|",
             ),
         ),
         references=(Reference("folklore", "", "", "the large-G limit read at finite G"),),
         corrected_by=("expectation.grpo-weight", "expectation.arcsine"),
         mutants=(
-            Mutant("also false: any constant", "diverges", rhs=20 * weight()),
-            Mutant(
-                "also false at G = 3", "limit-weight", domain=Domain(Integer(G, 3, 3), p_unit())
-            ),
+            Mutant("also false: a tenth of it", "diverges", rhs=400 * square),
+            Mutant("also false at G = 3", "limit-weight", domain=rollouts(Integer(G, 3, 3))),
+            Mutant("bound √(G−2)", "saturates", rhs=(G - 2) * Dp[d] ** 2),
         ),
         check=CHECKS["expectation.saturation"],
     )

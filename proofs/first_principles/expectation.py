@@ -20,6 +20,7 @@ from .definitions import (
     Vector,
     Weight,
     best_minus_second_advantages,
+    binary_rewards,
     dr_grpo_advantages,
     grpo_advantages,
     rloo_advantages,
@@ -48,6 +49,7 @@ from .policies import (
     grpo_weight_formula,
 )
 from .silence import (
+    Polynomial,
     conditional_baseline,
     dapo,
     dapo_same_as_grpo,
@@ -55,6 +57,7 @@ from .silence import (
     silent_rate,
     silent_u_statistic,
     tail_miss,
+    times,
 )
 from .surds import Surd, sqrt, total
 
@@ -101,9 +104,29 @@ def table_method(plus: Table, minus: Table) -> Method:
     return advantages
 
 
+def surrogate_polynomial(plus: Table, minus: Table) -> Polynomial:
+    """F_G = (1/G)Σ_b (A⁺(1+b) − A⁻(b))·P(K > b), summed over the reward vectors with K > b."""
+    size = len(plus) - 1
+    result = [F(0)] * (size + 1)
+    for rewards in binary_rewards(size):
+        k = rewards.count(F(1))
+        gain = total_rational(plus[1 + b] - minus[b] for b in range(k)) / size
+        mass = [gain]
+        for r in rewards:
+            mass = times(mass, [F(0), F(1)] if r else [F(1), F(-1)])
+        result = [a + b for a, b in zip(result, mass, strict=True)]
+    return result
+
+
+def derivative(polynomial: Polynomial) -> Polynomial:
+    """The derivative, coefficient by coefficient."""
+    return [n * c for n, c in enumerate(polynomial)][1:]
+
+
 def weight(*, closed_form: Callable[[Table, Table, Fraction], Fraction] = master_weight) -> int:
     """All response tuples of every policy: E[g] = W_G(p)∇p for arbitrary tables A⁺, A⁻.
 
+    F_G = (1/G)Σ_b (A⁺(1+b) − A⁻(b))·P(K > b), multiplied out as a polynomial in p, has F_G′ = W_G.
     W_G is a polynomial of degree ≤ G−1: its G-th difference along enumerated values vanishes.
     pqW_G = E[σ] for GRPO, both sides over all 2^G reward vectors.
     """
@@ -114,6 +137,13 @@ def weight(*, closed_form: Callable[[Table, Table, Fraction], Fraction] = master
             claimed = scaled(closed_form(plus, minus, policy.p), policy.p_gradient)
             at = {"policy": policy.name, "A⁺": plus, "A⁻": minus}
             count.equal(found, claimed, "E[g] = E_B[A⁺(1+B) − A⁻(B)]·∇p", **at)
+    for group_size in range(2, 6):
+        for plus, minus in tables(group_size):
+            slope = derivative(surrogate_polynomial(plus, minus))
+            for p in GRID:
+                found_slope = total_rational(c * p**n for n, c in enumerate(slope))
+                claimed_slope = closed_form(plus, minus, p)
+                count.equal(found_slope, claimed_slope, "F_G′ = W_G", plus=plus, minus=minus, p=p)
     for group_size in range(2, 6):
         values = [enumerated_weight(group_size, F(j, 10)) for j in range(1, group_size + 2)]
         for _ in range(group_size):
@@ -302,9 +332,12 @@ def max_rl_weight(n: int, p: Fraction) -> Fraction:
 
 
 def max_rl(*, closed_form: Callable[[int, Fraction], Fraction] = max_rl_weight) -> int:
-    """All response tuples of every policy: the mean score of the successes, 0 if there are none."""
+    """All response tuples of every policy: the mean score of the successes, 0 if there are none.
+
+    N = 1, where it is REINFORCE, included.
+    """
     count = Count()
-    for policy, n in cases():
+    for policy, n in (*product(POLICIES, (1,)), *cases()):
         found = scaled(n, expected_update(policy, n, success_mean_advantages))
         claimed = scaled(closed_form(n, policy.p), policy.p_gradient)
         claim = "E[mean score of the successes] = (1−q^N)/p·∇p"

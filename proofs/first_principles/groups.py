@@ -112,7 +112,9 @@ def baseline_invariance(
 ) -> int:
     """All vectors over four levels, G = 2..4, R → cR + b: A and g are multiplied by sign(c).
 
-    And g = σΔs for all two-valued rewards {a, b}, G = 2..5.
+    The advantages of Dr. GRPO and RLOO are multiplied by c, 0 and equal rewards included.
+    And g = σΔs for all two-valued rewards {a, b}, a < b, G = 2..5: σ is that of the 0/1 verdicts,
+    and the rewards' own deviation divided by b − a.
     """
     count = Count()
     for group_size in range(2, 5):
@@ -126,12 +128,20 @@ def baseline_invariance(
                 count.equal(after, scaled(closed_form(c), before), "A(cR+b) = sign(c)·A(R)", **at)
                 g = scaled(closed_form(c), group_update(before, scores))
                 count.equal(group_update(after, scores), g, "g(cR+b) = sign(c)·g(R)", **at)
+            for c, b in product((F(3, 2), F(-2, 5), F(0)), (F(0), F(-7, 3))):
+                moved = tuple(c * r + b for r in rewards)
+                for unscaled in (dr_grpo_advantages, rloo_advantages):
+                    claimed = scaled(c, unscaled(rewards))
+                    claim = "A(cR+b) = c·A(R) for Dr. GRPO and RLOO"
+                    count.equal(unscaled(moved), claimed, claim, R=rewards, c=c, b=b)
     for a, b in ((F(-1), F(1)), (F(2, 7), F(5)), (F(-3), F(-1, 2))):
         for rewards, scores in mixed_groups(range(2, 6)):
             two_valued = tuple(b if r else a for r in rewards)
             found = group_update(method(two_valued), scores)
             claimed = scaled(std(rewards), score_contrast(two_valued, scores))
             count.equal(found, claimed, "g = √(k(G−k))/G·Δs for rewards {a,b}", R=two_valued)
+            own = std(two_valued) / (b - a)
+            count.equal(own, std(rewards), "σ of the verdicts = σ'/(b−a)", R=two_valued)
     return count.cases
 
 
@@ -215,8 +225,8 @@ def real_rewards(*, closed_form: Callable[[Rewards, Scores], Vector] = slope_by_
     """All vectors over four levels with σ > 0, G = 2..4, general scores and scores affine in R.
 
     The slope solves the normal equations of scores on (1, R), by Cramer's rule; g is σ times it.
-    ‖g‖² ≤ (1/G)Σ‖s_i − s̄‖², with equality exactly when every residual is 0.  For 0/1 rewards the
-    slope is Δs.
+    ‖g‖² ≤ (1/G)Σ‖s_i − s̄‖², with equality exactly when every residual is 0; the gap is the mean
+    squared residual.  For 0/1 rewards the slope is Δs.
     """
     count = Count()
     for group_size in range(2, 5):
@@ -253,6 +263,8 @@ def _check_slope(count: Count, rewards: Rewards, scores: Scores, claimed: Vector
         for v, intercept, beta in zip(map(as_surd, row), level, slope, strict=True)
     ]
     count.true(gap >= 0, "‖g‖² ≤ (1/G)Σ‖s_i − s̄‖²", R=rewards, s=scores)
+    squares = total(x * x for x in residuals) / n
+    count.equal(gap, squares, "the gap is the mean squared residual", R=rewards, s=scores)
     claim = "equality exactly for scores affine in R"
     count.equal(not gap, not any(residuals), claim, R=rewards, s=scores)
 

@@ -81,6 +81,7 @@ def second_order(group_size: int, p: Fraction) -> Fraction:
 
 REMAINDER = F(3, 10)
 LIKELY = tuple(F(1, n) for n in (200, 100, 50, 20, 10, 5, 3, 2))
+MIRRORED = (F(2, 3), F(9, 10), F(49, 50))
 
 
 def attenuation(
@@ -90,11 +91,12 @@ def attenuation(
 ) -> int:
     """|φ − (1 − 1/(8Gpq) − (7−16pq)/(128G²p²q²))| ≤ C/(Gpq)³ with C = 3/10, on a grid.
 
-    p = 1/200..1/2, the first G with Gpq ≥ x for x = 1, 2, 3, 4, 6, 10, 30 (and 200 for p ≥ 1/10).
+    p = 1/200..1/2 and 2/3, 9/10, 49/50, the first G with Gpq ≥ x for x = 1, 2, 3, 4, 6, 10, 30
+    (and 200 for 1/10 ≤ p ≤ 9/10).
     """
     count = Count()
-    for p, x in product(LIKELY, (1, 2, 3, 4, 6, 10, 30, 200)):
-        if x == 200 and p < F(1, 10):
+    for p, x in product((*LIKELY, *MIRRORED), (1, 2, 3, 4, 6, 10, 30, 200)):
+        if x == 200 and p * (1 - p) < F(9, 100):
             continue
         group_size = max(2, ceil(x / (p * (1 - p))))
         with flint.ctx.workprec(PRECISION):

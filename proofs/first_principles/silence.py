@@ -194,8 +194,10 @@ def dapo(*, closed_form: Callable[[int, Fraction], Fraction] = mixed_mass) -> in
     """All mixed response tuples of every policy: E[g | kept] = W_G(p)/(1−p^G−q^G)·∇p.
 
     Draws per kept group: the sum over n ≤ N of n·P(the n-th group is the first kept) differs from
-    1/(1−p^G−q^G) by exactly r^N(N + 1/(1−r)), r = p^G+q^G, for N ≤ 40, and that tends to 0.
-    p → 0: |p·W − √(G−1)/G| ≤ Gp on p = 10⁻¹..10⁻⁶, G = 2..6.
+    1/(1−p^G−q^G) by exactly r^N(N + 1/(1−r)), r = p^G+q^G, for N ≤ 40, and that tends to 0; giving
+    up after N draws, the mean number is (1−r^N)/(1−r).
+    p → 0: |p·W − √(G−1)/G| ≤ Gp on p = 10⁻¹..10⁻⁶, G = 2..6; there and at p = 1/3..3/4 pGW/√(G−1)
+    is between q^(G−1) and its inverse.
     """
     count = Count()
     for policy, group_size in cases():
@@ -212,11 +214,20 @@ def dapo(*, closed_form: Callable[[int, Fraction], Fraction] = mixed_mass) -> in
             miss *= r
             rest = miss * (n + 1 / closed_form(group_size, p))
             count.equal(draws + rest, 1 / closed_form(group_size, p), "draws", G=group_size, p=p)
+            capped = (1 - miss) / closed_form(group_size, p)
+            count.equal(draws + n * miss, capped, "draws, at most N", G=group_size, p=p, N=n)
     for group_size, digits in product(range(2, 7), range(1, 7)):
         p = F(1, 10**digits)
         near_zero = grpo_weight_formula(group_size, p) * (p / closed_form(group_size, p))
         error = abs(near_zero - sqrt(group_size - 1) / group_size)
         count.true(error <= group_size * p, "p·W_DAPO → √(G−1)/G", G=group_size, p=p)
+    rates = (*GRID, *(F(1, 10**n) for n in range(1, 7)))
+    for group_size, p in product(range(2, 7), rates):
+        weight = grpo_weight_formula(group_size, p) / closed_form(group_size, p)
+        factor, bound = weight * (group_size * p), (1 - p) ** (group_size - 1)
+        top = sqrt(group_size - 1)
+        holds = top * bound <= factor <= top / bound
+        count.true(holds, "q^(G−1) ≤ GpW/√(G−1) ≤ q^(1−G)", G=group_size, p=p, factor=factor)
     return count.cases
 
 

@@ -33,7 +33,10 @@ def dr_grpo() -> Theorem:
     return Theorem(
         id="groups.dr-grpo",
         title="A Dr. GRPO step is σ² times the score contrast",
-        words="With A_i = R_i − μ the group update is σ² Δs for 0 < k < G.",
+        words=(
+            "For binary rewards with 0 < k < G the group update with A_i = R_i − μ is σ² Δs, in "
+            "any dimension."
+        ),
         clauses=(
             Clause(
                 "update",
@@ -75,8 +78,8 @@ def dapo() -> Theorem:
         title="DAPO's filter changes the normalisation, not the steps it keeps",
         words=(
             "A group of equal rewards has deviations 0, so by the convention its update is 0; the "
-            "mean update over a batch of N groups of which M are mixed is M/N times the mean over "
-            "the mixed ones."
+            "mean update over a batch of N groups of which M ≥ 1 are mixed is M/N times the mean "
+            "over the mixed ones."
         ),
         assumptions=("A silent group's update is 0 (written m_b u_b with m_b the keep mask).",),
         clauses=(
@@ -132,9 +135,9 @@ def rloo() -> Theorem:
         id="groups.rloo",
         title="RLOO is Dr. GRPO times G/(G−1)",
         words=(
-            "R_i − μ = ((G−1)/G)(R_i − b_i) with b_i the leave-one-out mean, for any rewards; so "
-            "the RLOO update is (G/(G−1)) σ² Δs, and at G = 2 RLOO and GRPO agree rollout by "
-            "rollout."
+            "For any rewards R_i − μ = ((G−1)/G)(R_i − b_i), with b_i the leave-one-out mean. For "
+            "binary rewards with 0 < k < G the RLOO update is (G/(G−1)) σ² Δs, and at G = 2, k = 1 "
+            "RLOO's and GRPO's advantages agree rollout by rollout."
         ),
         clauses=(
             Clause(
@@ -175,6 +178,13 @@ def rloo() -> Theorem:
                 rhs=(G - 1) / G * (R[r] - leave_one_out(r) * (G - 1) / G),
             ),
             Mutant("no factor", "update", rhs=variance * contrast),
+            Mutant(
+                "any two rewards",
+                "two-rollouts",
+                domain=Domain(
+                    Integer(G, 2, 2), Integer(k, 1, 1), *SCORES, rollout, Group(G, spread=True)
+                ),
+            ),
             Mutant(
                 "three rollouts",
                 "two-rollouts",

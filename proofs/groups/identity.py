@@ -56,6 +56,7 @@ def binary_std() -> Theorem:
             Mutant("root dropped", "by-count", rhs=k * (G - k) / G),
             Mutant("ddof 1", "by-count", rhs=sp.sqrt(k * (G - k) / (G * (G - 1)))),
             Mutant("G for G−k", "by-count", rhs=sp.sqrt(k * G) / G),
+            Mutant("√μ", "by-mean", rhs=sp.sqrt(mu)),
         ),
         check=CHECKS.get("groups.binary-std"),
     )
@@ -111,8 +112,9 @@ def all_pairs() -> Theorem:
         id="groups.all-pairs",
         title="A GRPO step is a weighted sum of two-rollout contrasts",
         words=(
-            "σ Δs = (1/(G√(k(G−k)))) Σ over correct i and wrong j of (s_i − s_j): every step "
-            "averages all k(G−k) contrasts of one correct with one wrong rollout."
+            "For binary rewards with 0 < k < G: g = σ Δs = (1/(G√(k(G−k)))) Σ over correct i and "
+            "wrong j of (s_i − s_j). Every step is σ times the mean of the k(G−k) contrasts of one "
+            "correct with one wrong rollout."
         ),
         assumptions=(UNANIMOUS,),
         clauses=(
@@ -150,6 +152,7 @@ def all_pairs() -> Theorem:
         mutants=(
             Mutant("1/G dropped", "pairs", rhs=closed * G),
             Mutant("mean over the pairs", "pairs", rhs=pairs / (k * (G - k))),
+            Mutant("mean over the pairs as the step", "update", rhs=pairs / (k * (G - k))),
             Mutant(
                 "all ordered pairs",
                 "pairs",

@@ -41,9 +41,14 @@ eps = sp.Symbol("epsilon")
 d = COORDINATE
 
 
+def _distance(size: int, text: str) -> sp.Expr:
+    """(√((G−1)/G) − printed value)²."""
+    return (sp.sqrt(sp.Rational(size - 1, size)) - sp.Rational(text)) ** 2
+
+
 def _decimal(size: int, text: str) -> Clause:
     """The factor √((G−1)/G) at one group size, to the printed digits."""
-    gap = (sp.sqrt(sp.Rational(size - 1, size)) - sp.Rational(text)) ** 2
+    gap = _distance(size, text)
     half_unit = sp.Rational(1, 2 * 10**6) ** 2
     return Clause(
         f"factor-{size}",
@@ -78,8 +83,9 @@ def as_implemented() -> Theorem:
         id="groups.as-implemented",
         title="The step with Bessel's std and ε",
         words=(
-            "With t = σ√(G/(G−1)) and A = (R−μ)/(t+ε): g = σ²/(t+ε) Δs "
-            "= σ √((G−1)/G)/(1+ε/t) Δs. At ε = 0 the factor on σΔs is √((G−1)/G)."
+            "For binary rewards with 0 < k < G, t = σ√(G/(G−1)) and A = (R−μ)/(t+ε): g = "
+            "σ²/(t+ε) Δs = σ √((G−1)/G)/(1+ε/t) Δs. At ε = 0 the factor on σΔs is √((G−1)/G): "
+            ".707107, .866025, .935414, .968246 at G = 2, 4, 8, 16."
         ),
         assumptions=("ε ≥ 0, added to the sample standard deviation t (ddof 1).",),
         clauses=(
@@ -125,18 +131,20 @@ def as_implemented() -> Theorem:
                 "factor",
                 rhs=sigma * sp.sqrt((G - 1) / G) / (1 + eps / sigma) * contrast,
             ),
+            Mutant("ddof 0 in the divisor", "update", rhs=variance / (sigma + eps) * contrast),
             Mutant(
-                "negative ε allowed",
+                "negative ε allowed: t + ε = 0 at G = 4, k = 1, ε = −1/2",
                 "update",
                 domain=Domain(
-                    Integer(G, 2, 2),
-                    Integer(k, 1, G - 1),
-                    Real(eps, -1, -sp.Rational(7, 10)),
+                    Integer(G, 4, 4),
+                    Integer(k, 1, 1),
+                    Real(eps, -sp.Rational(1, 2), 0, open_low=False, open_high=False),
                     *SCORES,
                     Group(G, correct=k),
                 ),
-                rhs=first + 1,
             ),
+            Mutant("t without Bessel's factor", "t", rhs=sigma),
+            Mutant("last digit", "factor-8", lhs=_distance(8, "0.935415")),
         ),
         check=CHECKS.get("groups.as-implemented"),
     )
@@ -165,13 +173,24 @@ def loo_std_direction() -> Theorem:
         return ((G, size), (k, 1), (D, 1), (d, 1), (R, rewards), (s, scores))
 
     zero_sum = Claim(total(A), "=", 0)
+    plane = Domain(
+        Integer(G, 3), Integer(k, 1, 1), Integer(D, 2, 2), Integer(d, 1, D), Group(G, correct=k)
+    )
+
+    def at(e: sp.Expr, coordinate: int) -> sp.Expr:
+        return e.xreplace({d: sp.Integer(coordinate)})
+
+    g = update(A)
+    parallel = Claim(at(g, 1) * at(contrast, 2), "=", at(g, 2) * at(contrast, 1))
+    flat = ((1, 1), (1, 0), (0, 1), (2, 0), (0, 0))  # five scores in the plane
     return Theorem(
         id="groups.loo-std-direction",
         title="Not every group normaliser only rescales the step",
         words=(
             "The claim that any normaliser only rescales the step fails for the leave-one-out std: "
-            "at G = 4, k = 1 the advantages are [1, −1/√3, −1/√3, −1/√3], whose sum is not 0, so g "
-            "is not a multiple of Δs. It is one iff k A⁺ + (G−k) A⁻ = 0."
+            "at G = 4, k = 1 the advantages are [1, −1/√3, −1/√3, −1/√3], whose sum is not 0. For "
+            "advantages A⁺ of the correct and A⁻ of the wrong rollouts g = (k A⁺/G) Δs + ((k A⁺ + "
+            "(G−k) A⁻)/G) s̄₋: a multiple of Δs for all scores iff k A⁺ + (G−k) A⁻ = 0."
         ),
         assumptions=("Where the other rollouts have no spread, the std falls back to 1.",),
         refutes=(
@@ -188,6 +207,13 @@ def loo_std_direction() -> Theorem:
                 zero_sum,
                 witness(5),
                 "the same at G = 5, where the sum is exactly −1",
+            ),
+            Refutation(
+                "direction",
+                plane,
+                parallel,
+                ((G, 5), (k, 1), (D, 2), (d, 1), (R, [1, 0, 0, 0, 0]), (s, flat)),
+                "g is parallel to Δs",
             ),
         ),
         clauses=(
@@ -210,6 +236,12 @@ def loo_std_direction() -> Theorem:
                 ),
             ),
             Mutant("second term dropped", "two-classes", rhs=k * plus / G * contrast),
+            Mutant(
+                "also false: parallel to the mean wrong score",
+                "direction",
+                lhs=at(g, 1) * at(wrong, 2),
+                rhs=at(g, 2) * at(wrong, 1),
+            ),
         ),
         check=CHECKS.get("groups.loo-std-direction"),
     )
@@ -261,8 +293,6 @@ def unanimous_rounding() -> Theorem:
             f"eight equal float32 rewards give 0 (ε = 1e-{exponent}, ddof {ddof})",
         )
 
-    anchored = update(R[i] - R[i] - total(R[j] - R[j], j) / G)
-    del anchored  # x − x is 0 in any rounding; nothing is left to prove about it
     return Theorem(
         id="groups.unanimous-rounding",
         title="Equal rewards do not give zero advantage in floating point",
@@ -282,7 +312,8 @@ def unanimous_rounding() -> Theorem:
             "identity.groups.rloo_advantages",
             "identity.groups.group_std",
         ),
-        corrected_by=("groups.baseline-invariance",),
+        # Exactly, equal rewards give 0; subtracting one of them first is a shift (invariance).
+        corrected_by=("groups.dapo", "groups.baseline-invariance"),
         mutants=(
             Mutant(
                 "also false for the deviation alone",

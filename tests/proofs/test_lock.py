@@ -294,7 +294,15 @@ def test_no_lock_locks_nothing(tmp_path: Path) -> None:
     assert lock.read(tmp_path / "absent.json") == {}
 
 
-GOOD = {"statement": "", "words": "", "domain": "", "assumptions": "", "verdict": "", "grade": "", "code": {}}
+GOOD = {
+    "statement": "",
+    "words": "",
+    "domain": "",
+    "assumptions": "",
+    "verdict": "",
+    "grade": "",
+    "code": {},
+}
 
 
 @pytest.mark.parametrize(
