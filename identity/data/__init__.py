@@ -24,7 +24,9 @@ BIG_MATH_CAVEATS: tuple[str, ...] = (
 
 
 MAX_INTEGER = 2**53
-"""Largest k, n or count: the integers up to it are exact in float64."""
+"""Largest k or n, and count of one row of a log: the integers up to it are exact in float64."""
+
+_MAX_COUNT = 2**900  # rows of a log add up, so counts may exceed MAX_INTEGER
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class SolveRates:
     Raises
     ------
     DomainError
-        If the columns differ in length, an entry is no integer, a row breaks the bounds above or
+        If the columns differ in length, an entry is no integer, a row breaks the bounds above, n
         exceeds `MAX_INTEGER`, or there is no prompt.
 
     Examples
@@ -85,8 +87,10 @@ class SolveRates:
                 raise DomainError("correct", k, f"lie between 0 and rollouts = {n}")
             if c < 0:
                 raise DomainError("count", c, "be non-negative")
-            if max(n, c) > MAX_INTEGER:
-                raise DomainError("rollouts, count", (n, c), "be at most 2**53")
+            if n > MAX_INTEGER:
+                raise DomainError("rollouts", n, "be at most 2**53")
+            if c > _MAX_COUNT:
+                raise DomainError("count", c, "be at most 2**900, so that sums fit in float64")
         if self.prompts == 0:
             raise DomainError("count", self.count, "name at least one prompt")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_plan_json() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("p", ["0", "1", "-0.5", "nan", "2", "1e-16", "1e-300"])
+@pytest.mark.parametrize("p", ["0", "1", "-0.5", "nan", "2", "1e-300"])
 def test_plan_refuses_p(p: str) -> None:
     assert refused("plan", "--p", p).startswith("error: p must ")
 
@@ -284,3 +285,45 @@ def test_imports_stay_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["set()", "set()"]
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 64, 80])
+def test_no_number_is_ever_cut(width: int, tmp_path: Path) -> None:
+    """A cut number reads like another one: lines may be longer than the terminal, cells not."""
+    text = ok("plan", "--p", 1e-12, width=width)
+    for whole in ("3,344,663,053,671", "2,879,800,601,303", "3.47e+12", "fidelity", "first-order"):
+        assert whole in text
+    wide = tmp_path / "wide.csv"
+    wide.write_text("k,n,count\n1,9007199254740992,1\n5,1000000,9007199254740000\n")
+    text = ok("diagnose", wide, "-G", 2, "-G", 2**20, width=width)
+    rows = [line.split() for line in text.splitlines()]
+    assert any(row[:1] == ["1048576"] and "9,007,199,254,740,001" in row for row in rows)
+    assert any(row[:1] == ["DAPO"] and len(row) == 8 for row in rows)
+    assert "…" not in text
+
+
+@pytest.mark.parametrize("command", ["plan", "diagnose"])
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1"])
+def test_help_where_phi_cannot_be_written(command: str, encoding: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "proofs.cli", command, "--help"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"fidelity ?" in done.stdout or b"?(" in done.stdout
+
+
+def test_a_json_array_is_not_taken_for_rewards(tmp_path: Path) -> None:
+    array = tmp_path / "array.json"
+    array.write_text('[{"k": 1, "n": 4}, {"k": 2, "n": 4}]')
+    assert "one per line" in refused("diagnose", array)
+
+
+def test_a_fidelity_that_every_group_exceeds() -> None:
+    assert "fidelity must be at least 1e-6" in refused("plan", "--p", 0.05, "--fidelity", 1e-300)
+
+
+def test_what_asks_for_too_large_a_group_names_both_arguments() -> None:
+    assert refused("plan", "--p", 1e-16).startswith("error: p, fidelity must ask for a group of")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 import pickle
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -411,3 +414,24 @@ def test_shipped_table() -> None:
     assert "2607.00152" in rates.source
     assert rates.licence == "counts are facts; figure CC BY 4.0"
     assert big_math_solve_rates() is rates
+
+
+@pytest.mark.parametrize("value", [0.5, 8.0, "8", None, True, math.inf, math.nan, 2**901])
+@pytest.mark.parametrize("column", range(3))
+def test_solve_rates_hold_integers(value: Any, column: int) -> None:
+    columns: list[Any] = [(1,), (8,), (1,)]
+    columns[column] = (value,)
+    with pytest.raises(DomainError):
+        SolveRates(*columns, (False,), "test", "test")
+
+
+def test_counts_of_numpy_do_not_overflow() -> None:
+    small = tuple(np.array([100, 100], dtype=np.int8))
+    rates = SolveRates((0, 1), (2, 2), small, (False, False), "test", "test")  # type: ignore[arg-type]
+    assert rates.prompts == 200
+
+
+@pytest.mark.parametrize("path", [b"log.csv", 5, None])
+def test_a_path_is_text_or_path_like(path: Any) -> None:
+    with pytest.raises(DomainError, match=r"^path must be a str or path-like"):
+        read_log(path)

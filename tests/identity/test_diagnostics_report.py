@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 from fractions import Fraction
+from typing import Any
 
 import mpmath
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -321,3 +323,28 @@ def test_plan_outside_its_domain(p: float) -> None:
 def test_plan_uses_the_fidelity_function() -> None:
     row = plan_group_size(0.3, 0.9).rows[0]
     assert row.fidelity == float(fidelity(0.3, row.group_size))
+
+
+@pytest.mark.parametrize("p", [None, "0.05", [0.05], True, 0.5 + 0j])
+def test_plan_takes_a_number(p: Any) -> None:
+    with pytest.raises(DomainError, match=r"^p must be a number"):
+        plan_group_size(p)
+    with pytest.raises(DomainError, match=r"^fidelity must be a number"):
+        plan_group_size(0.5, p)
+
+
+@pytest.mark.parametrize("sizes", [8, None, "8", [None, 2], [[8]], [8.0], [True], [], {8}])
+def test_group_sizes_are_a_sequence_of_integers(sizes: Any) -> None:
+    with pytest.raises(DomainError, match=r"^group_size"):
+        diagnose(big_math_solve_rates(), group_sizes=sizes)
+
+
+@pytest.mark.parametrize("rates", ["file.csv", None, [(1, 2)]])
+def test_diagnose_takes_solve_rates(rates: Any) -> None:
+    with pytest.raises(DomainError, match=r"^rates must be SolveRates"):
+        diagnose(rates)
+
+
+def test_diagnose_takes_numpy_group_sizes() -> None:
+    rows = diagnose(big_math_solve_rates(), group_sizes=np.array([8, 4])).silent
+    assert [row.group_size for row in rows] == [4, 8]
