@@ -24,20 +24,25 @@ __all__ = [
     "DType",
     "Namespace",
     "as_arrays",
+    "common_dtype",
+    "computing",
     "dtype_name",
-    "floating",
+    "floating_dtype",
     "inspectable",
     "integer_argument",
     "is_floating",
     "is_integral",
+    "largest_float",
+    "name_of",
     "namespace",
     "quiet",
     "require_all",
+    "require_exact",
     "require_finite",
     "require_not_empty",
     "require_real",
     "scalar",
-    "working",
+    "smallest_normal",
 ]
 
 # The array API has no static types; these names say what is meant.
@@ -46,13 +51,23 @@ DType: TypeAlias = Any
 Namespace: TypeAlias = Any
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
-_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_INTEGERS = {
+    f"{sign}int{n}": 2 ** (n - (not sign)) - 1 for sign in ("", "u") for n in (8, 16, 32, 64)
+}
 _REAL_RULE = "have dtype float16, bfloat16, float32 or float64, an integer dtype or bool"
 
 _NUMPY: Namespace = array_api_compat.array_namespace(np.empty(0))
 
-# Every integer up to this one is exact in the dtype that computes (see `working`).
+# Every integer up to this one is exact in the dtype that computes (see `computing`).
 EXACT_INTEGERS = {"float16": 2**24, "bfloat16": 2**24, "float32": 2**24, "float64": 2**53}
+
+# Smallest normal and largest number; `xp.finfo` knows no bfloat16 under NumPy.
+_LIMITS = {
+    "float16": (2.0**-14, (2 - 2.0**-10) * 2.0**15),
+    "bfloat16": (2.0**-126, (2 - 2.0**-7) * 2.0**127),
+    "float32": (2.0**-126, (2 - 2.0**-23) * 2.0**127),
+    "float64": (2.0**-1022, (2 - 2.0**-52) * 2.0**1023),
+}
 
 
 def namespace(*arrays: Array) -> Namespace:
@@ -79,8 +94,8 @@ def as_arrays(**arguments: Any) -> tuple[Namespace, list[Array]]:
     Raises
     ------
     DomainError
-        If an argument cannot be an array of numbers, is masked, or if two arguments come from
-        different libraries or lie on different torch devices.
+        If an argument cannot be an array of numbers, is masked, sparse or nested, or if two
+        arguments come from different libraries or lie on different torch devices.
     """
     given = {k: v for k, v in arguments.items() if array_api_compat.is_array_api_obj(v)}
     xp = _NUMPY
@@ -102,6 +117,8 @@ def as_arrays(**arguments: Any) -> tuple[Namespace, list[Array]]:
     for argument, value in arguments.items():
         if isinstance(value, np.ma.MaskedArray):
             raise DomainError(argument, type(value), "be a plain array: a mask has no meaning here")
+        if array_api_compat.is_torch_array(value):
+            _require_strided(argument, value)
         if argument in given and not isinstance(value, (np.ndarray, np.generic)):
             converted.append(value)
             continue
@@ -115,10 +132,22 @@ def as_arrays(**arguments: Any) -> tuple[Namespace, list[Array]]:
     return xp, converted
 
 
+def _require_strided(argument: str, tensor: Array) -> None:
+    """Raise for torch's sparse, nested and other tensors that are no plain arrays."""
+    layout = str(tensor.layout)
+    if layout != "torch.strided" or tensor.is_nested:
+        kind = "nested" if tensor.is_nested else layout
+        raise DomainError(argument, kind, "be a plain (dense, strided) tensor")
+
+
 def dtype_name(array: Array) -> str:
     """Name of the dtype in every library, for example ``"float32"``."""
-    dtype = array.dtype
-    name = getattr(dtype, "name", None)
+    return name_of(array.dtype)
+
+
+def name_of(dtype: DType) -> str:
+    """Name of a dtype of any library, also of those that NumPy and JAX give as a class."""
+    name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None)
     return name if isinstance(name, str) else str(dtype).rpartition(".")[2]
 
 
@@ -139,20 +168,35 @@ def require_real(argument: str, array: Array) -> None:
         raise DomainError(argument, name, _REAL_RULE)
 
 
-def floating(xp: Namespace, array: Array, like: Array | None = None) -> Array:
-    """The array itself if floating; integers and bools in the dtype of `like`, or the default."""
-    if is_floating(array):
-        return array
-    dtype = like.dtype if like is not None and is_floating(like) else xp.asarray(0.5).dtype
-    with quiet(xp):  # a large integer is infinite in float16, which the caller refuses
-        return xp.astype(array, dtype)
+def smallest_normal(dtype: DType | str) -> float:
+    """The smallest positive normal number of a floating dtype, given as such or by name."""
+    return _LIMITS[dtype if isinstance(dtype, str) else name_of(dtype)][0]
 
 
-def working(xp: Namespace, array: Array) -> Array:
-    """The array in the dtype that computes: float32 for float16 and bfloat16, else its own."""
-    if dtype_name(array) in ("float16", "bfloat16"):
-        return xp.astype(array, xp.float32)
-    return array
+def largest_float(dtype: DType | str) -> float:
+    """The largest finite number of a floating dtype, given as such or by name."""
+    return _LIMITS[dtype if isinstance(dtype, str) else name_of(dtype)][1]
+
+
+def floating_dtype(xp: Namespace, array: Array) -> DType:
+    """The array's own dtype if floating; the library's default one for integers and bools."""
+    return array.dtype if is_floating(array) else xp.asarray(0.5).dtype
+
+
+def common_dtype(xp: Namespace, first: Array, second: Array) -> DType:
+    """The floating dtype of a result of both; integers and bools follow the other argument."""
+    if not is_floating(second):
+        return floating_dtype(xp, first)
+    if not is_floating(first):
+        return second.dtype
+    if {dtype_name(first), dtype_name(second)} == {"float16", "bfloat16"}:
+        return xp.float32  # as in torch and JAX; NumPy knows no promotion
+    return xp.result_type(first, second)
+
+
+def computing(xp: Namespace, dtype: DType) -> DType:
+    """The dtype that computes results of a dtype: float32 for float16 and bfloat16, else itself."""
+    return xp.float32 if name_of(dtype) in ("float16", "bfloat16") else dtype
 
 
 def inspectable(*arrays: Array) -> bool:
@@ -205,6 +249,24 @@ def require_all(xp: Namespace, argument: str, array: Array, good: Array, rule: s
     index = tuple(int(i) for i in np.unravel_index(position, tuple(array.shape) or (1,)))
     where = f" at index {index if len(index) > 1 else index[0]}" if array.ndim else ""
     raise DomainError(argument, value, f"{rule} (broken{where})")
+
+
+def require_exact(xp: Namespace, argument: str, array: Array, dtype: DType) -> None:
+    """Raise if a visible integer lies beyond those that the computing `dtype` holds exactly.
+
+    To be called before the conversion, which rounds.
+    """
+    largest = EXACT_INTEGERS[name_of(dtype)]
+    name = dtype_name(array)
+    if _INTEGERS.get(name, 0) <= largest or not inspectable(array):
+        return
+    unsigned = name.startswith("u")
+    values = array
+    if unsigned and array_api_compat.is_torch_namespace(xp):
+        values = xp.astype(array, xp.int64)  # torch compares few unsigned ones; 2^63 turns negative
+    good = (values >= (0 if unsigned else -largest)) & (values <= largest)
+    rule = f"hold integers of at most {largest} in magnitude, which {name_of(dtype)} holds exactly"
+    require_all(xp, argument, array, good, rule)
 
 
 def require_finite(xp: Namespace, argument: str, array: Array) -> None:

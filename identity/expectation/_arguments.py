@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 
 from identity._arrays import (
+    EXACT_INTEGERS,
     Array,
     DType,
     Namespace,
     as_arrays,
-    floating,
+    computing,
+    floating_dtype,
     inspectable,
     integer_argument,
+    largest_float,
+    name_of,
     require_all,
+    require_exact,
     require_not_empty,
-    working,
+    smallest_normal,
 )
 from identity.errors import DomainError
 from identity.expectation._binomial import MAX_GROUP_SIZE, placement
@@ -39,6 +44,7 @@ def arguments(**values: object) -> tuple[Namespace, list[Array], DType]:
 
     Arguments have one shape or are single numbers. The first that is an array of one or more
     axes (else the first) sets the dtype; Python numbers take it without rounding on the way.
+    Integers that the computing dtype does not hold exactly are refused.
     """
     plain = {k: v for k, v in values.items() if type(v) in (int, float)}
     if len(plain) == len(values):
@@ -52,11 +58,16 @@ def arguments(**values: object) -> tuple[Namespace, list[Array], DType]:
     for name, array in arrays.items():
         if array.ndim and tuple(array.shape) != shape:
             raise DomainError(name, tuple(array.shape), f"be a number or have the shape {shape}")
-    first = floating(xp, like)
-    compute = working(xp, first).dtype
+    dtype = floating_dtype(xp, like)
+    compute = computing(xp, dtype)
+    for name, array in arrays.items():
+        require_exact(xp, name, array, compute)
+    largest = EXACT_INTEGERS[name_of(compute)]
     for name, value in plain.items():
+        if isinstance(value, int) and abs(value) > largest:
+            raise DomainError(name, value, f"be an integer of at most {largest} in magnitude")
         arrays[name] = xp.asarray(number(name, value), dtype=compute, **placement(like))
-    return xp, [xp.astype(arrays[k], compute) for k in values], first.dtype
+    return xp, [xp.astype(arrays[k], compute) for k in values], dtype
 
 
 def returned(xp: Namespace, value: Array, dtype: DType) -> Array:
@@ -76,14 +87,13 @@ def require_interior(xp: Namespace, argument: str, array: Array, dtype: DType, w
     Numbers subnormal in the caller's dtype count as 0: their reciprocal is not finite.
     """
     if inspectable(array):
-        tiny = float(xp.finfo(dtype).smallest_normal)
-        good = (array >= tiny) & (array < 1)
+        good = (array >= smallest_normal(dtype)) & (array < 1)
         require_all(xp, argument, array, good, f"lie strictly between 0 and 1: {why}")
 
 
-def require_fits(xp: Namespace, group_size: int, dtype: DType) -> None:
+def require_fits(group_size: int, dtype: DType) -> None:
     """Raise unless the group size, which some results reach, is finite in the caller's dtype."""
-    largest = float(xp.finfo(dtype).max)
+    largest = largest_float(dtype)
     if group_size > largest:
         raise DomainError("group_size", group_size, f"be at most {largest:g} in this dtype")
 

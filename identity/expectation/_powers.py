@@ -2,6 +2,10 @@
 
 Floating p carries q = 1 − p only up to a rounding that q^G multiplies by G. Each form here
 therefore works from p, or from the smaller of p and q, which 1 − p gives exactly.
+
+Automatic differentiation sees the same forms, so that they are chosen for it too: what cancels
+between a numerator and a denominator is divided out on paper, or their derivatives would cancel in
+floats; and no factor is both infinite in one derivative and zero in another.
 """
 
 from __future__ import annotations
@@ -14,8 +18,10 @@ __all__ = [
     "log_complement",
     "mean_complement_power",
     "minor",
-    "mixed",
     "mixed_from_minor",
+    "mixed_per_minor",
+    "over_mixed",
+    "root_of_product",
 ]
 
 # Below this value of N p, 1 − q^N is tiny; its quotient by p is then a series of _TERMS in p.
@@ -28,6 +34,15 @@ def minor(xp: Namespace, p: Array) -> Array:
     return xp.where(p <= 0.5, p, 1 - p)
 
 
+def root_of_product(xp: Namespace, p: Array) -> Array:
+    """√(pq), within 2 ulp, with its infinite derivatives at 0 and 1.
+
+    There the vanishing factor stands for the product, whose rule would multiply infinity by 0.
+    """
+    q = 1 - p
+    return xp.sqrt(xp.where(p == 0, p, xp.where(q == 0, q, p * q)))
+
+
 def complement_power(xp: Namespace, p: Array, exponent: int) -> Array:
     """(1 − p)^exponent, exponent ≥ 1, within 4 ulp for exponents up to 2^20.
 
@@ -38,7 +53,7 @@ def complement_power(xp: Namespace, p: Array, exponent: int) -> Array:
     if exponent == 1:
         return q
     lost = (1 - q) - p
-    correction = xp.exp(exponent * (lost / xp.where(q > 0, q, xp.ones_like(q))))
+    correction = xp.exp(float(exponent) * (lost / xp.where(q > 0, q, xp.ones_like(q))))
     return q ** float(exponent) * correction
 
 
@@ -57,28 +72,38 @@ def any_success(xp: Namespace, p: Array, trials: int) -> Array:
 
     expm1 only where it is needed: its derivative, computed as expm1 + 1, cancels elsewhere.
     """
-    near = p * trials < _NEAR
+    near = p * float(trials) < _NEAR
     tiny = xp.where(near, p, xp.zeros_like(p))
-    small = -xp.expm1(trials * log_complement(xp, tiny))
+    small = -xp.expm1(float(trials) * log_complement(xp, tiny))
     return xp.where(near, small, 1 - complement_power(xp, p, trials))
 
 
 def mixed_from_minor(xp: Namespace, m: Array, group_size: int) -> Array:
-    """1 − p^G − q^G from m = min(p, q), within 6 ulp: a probability that vanishes like G m."""
+    """1 − p^G − q^G from m = min(p, q), within 6 ulp: the probability that a group is mixed."""
     return any_success(xp, m, group_size) - m ** float(group_size)
 
 
-def mixed(xp: Namespace, p: Array, group_size: int) -> Array:
-    """1 − p^G − q^G: the probability that a group is not unanimous."""
-    return mixed_from_minor(xp, minor(xp, p), group_size)
+def mixed_per_minor(xp: Namespace, m: Array, group_size: int) -> Array:
+    """(1 − p^G − q^G)/m from m = min(p, q), within 7 ulp; G at m = 0."""
+    return mean_complement_power(xp, m, group_size) - m ** float(group_size - 1)
+
+
+def over_mixed(xp: Namespace, value: Array | float, p: Array, group_size: int) -> Array:
+    """value/(1 − p^G − q^G), with its pole in a factor of its own.
+
+    The derivative of 1/m may then be infinite, and meets no power of m that is 0.
+    """
+    m = minor(xp, p)
+    return value / mixed_per_minor(xp, m, group_size) / m
 
 
 def mean_complement_power(xp: Namespace, p: Array, trials: int) -> Array:
     """(1 − q^N)/p = 1 + q + ... + q^(N−1), within 5 ulp; N at p = 0, with its derivative there."""
-    near = p * trials < _NEAR
+    near = p * float(trials) < _NEAR
     zero, one = xp.zeros_like(p), xp.ones_like(p)
     s = xp.where(near, p, zero)
     series = one
     for j in range(_TERMS, 0, -1):
         series = 1 - s * ((trials - j) / (j + 1)) * series
-    return xp.where(near, trials * series, any_success(xp, p, trials) / xp.where(near, one, p))
+    far = any_success(xp, p, trials) / xp.where(near, one, p)
+    return xp.where(near, float(trials) * series, far)

@@ -5,8 +5,9 @@ Three ideas make equal rewards give exactly 0 and keep every finite reward in ra
 * **Anchor.** Deviations are taken after subtracting one reward of the group, which changes no
   advantage (``groups.baseline-invariance``); equal rewards then become exact zeros.
 * **Powers of two.** Each group is multiplied by a power of two from a short table, so that no
-  square overflows or underflows. That is exact, and since the table is constant, derivatives
-  pass through unharmed.
+  square overflows or underflows. That is exact. Derivatives meet the same factors, in the other
+  order, and square what is divided by: the table has enough rungs to keep the product of the
+  factors and its inverse representable, and divisors near 1 on the scale of exponents.
 * **Integers first.** With d_i = R_i − anchor, the deviation is kept as (G d_i − Σd)/P, P a power
   of two: for 0/1 rewards this is exact, and division by G happens once, at the end.
 """
@@ -23,16 +24,19 @@ from identity._arrays import (
     DType,
     Namespace,
     as_arrays,
+    computing,
     dtype_name,
-    floating,
+    floating_dtype,
     inspectable,
     is_integral,
+    largest_float,
+    name_of,
     quiet,
     require_all,
+    require_exact,
     require_finite,
     require_not_empty,
     scalar,
-    working,
 )
 from identity.errors import DomainError
 
@@ -41,6 +45,7 @@ __all__ = [
     "Deviations",
     "Layout",
     "Ragged",
+    "converted",
     "deviations",
     "deviations_of",
     "finish",
@@ -50,25 +55,53 @@ __all__ = [
 
 # Rules (compare, bound, factor) for a peak, the largest magnitude in a group; the last match wins.
 # With G up to 2**24 they keep every square normal, every sum finite, and every product of the
-# factors used together representable. Factors are even powers of two: their roots are exact too.
+# factors used together, 2**104 at most in float32, representable with its inverse: a derivative
+# passes through all of them. Factors are even powers of two: their roots are exact too.
 _Rules: TypeAlias = dict[str, tuple[tuple[str, float, float], ...]]
 _BEFORE: _Rules = {  # rewards: large ones would overflow, differences of tiny ones be subnormal
-    "float32": ((">", 2.0**40, 2.0**-80), ("<", 2.0**-100, 2.0**60)),
+    "float32": ((">", 2.0**40, 2.0**-80), ("<", 2.0**-100, 2.0**24)),
     "float64": ((">", 2.0**400, 2.0**-600), ("<", 2.0**-900, 2.0**100)),
 }
 _AFTER: _Rules = {  # offsets from the anchor: the squares of small ones would underflow
-    "float32": (("<", 2.0**-25, 2.0**60), ("<", 2.0**-89, 2.0**120)),
-    "float64": (("<", 2.0**-400, 2.0**600),),
+    "float32": (("<", 2.0**-20, 2.0**40), ("<", 2.0**-64, 2.0**80)),
+    "float64": (("<", 2.0**-200, 2.0**400), ("<", 2.0**-600, 2.0**600)),
+}
+_DIVISOR: _Rules = {  # std + eps, for the sake of its square in a derivative
+    "float32": ((">", 2.0**40, 2.0**-80),),
+    "float64": ((">", 2.0**400, 2.0**-600),),
 }
 _SCORES: _Rules = {
-    "float32": ((">", 2.0**40, 2.0**-80), ("<", 2.0**-25, 2.0**60), ("<", 2.0**-85, 2.0**120)),
-    "float64": ((">", 2.0**400, 2.0**-600), ("<", 2.0**-400, 2.0**600)),
+    "float32": (
+        (">", 2.0**20, 2.0**-40),
+        (">", 2.0**60, 2.0**-80),
+        (">", 2.0**100, 2.0**-100),
+        ("<", 2.0**-20, 2.0**40),
+        ("<", 2.0**-60, 2.0**80),
+    ),
+    "float64": (
+        (">", 2.0**200, 2.0**-400),
+        (">", 2.0**600, 2.0**-800),
+        ("<", 2.0**-200, 2.0**400),
+        ("<", 2.0**-600, 2.0**800),
+    ),
 }
 _PRODUCTS: _Rules = {  # of weights and scores; the factor goes to both
-    "float32": ((">", 2.0**100, 2.0**-80),),
-    "float64": ((">", 2.0**900, 2.0**-600),),
+    name: (
+        (">", bound, factor),
+        (">", largest_float(name), last),  # infinite
+    )
+    for name, bound, factor, last in (
+        ("float32", 2.0**100, 2.0**-20, 2.0**-80),
+        ("float64", 2.0**900, 2.0**-100, 2.0**-600),
+    )
 }
-_RULES = {"before": _BEFORE, "after": _AFTER, "scores": _SCORES, "products": _PRODUCTS}
+_RULES = {
+    "before": _BEFORE,
+    "after": _AFTER,
+    "divisor": _DIVISOR,
+    "scores": _SCORES,
+    "products": _PRODUCTS,
+}
 
 
 def power_of_two(xp: Namespace, peak: Array, rules: str, *, power: float = 1.0) -> Array:
@@ -173,13 +206,15 @@ class Ragged:
         last = xp.searchsorted(ranked, ranked, side="right") - 1
         size = last - first + 1
         longest = rollouts
+        inverse = xp.argsort(order, stable=True)
         if inspectable(ids):
-            require_all(xp, "groups", ranked, size >= 2, "name each group at least twice")
+            shared = xp.take(size, inverse, axis=0) >= 2
+            require_all(xp, "groups", ids, shared, "name each group at least twice")
             longest = int(scalar(xp.max(size)))
         place = xp.cumulative_sum(xp.ones_like(first)) - 1
         return cls(
             order=order,
-            inverse=xp.argsort(order, stable=True),
+            inverse=inverse,
             reach=place - first,
             first=first,
             last=last,
@@ -244,12 +279,15 @@ class Deviations:
         """(R_i − μ)/(std + eps), 0 for a unanimous group."""
         with quiet(xp):
             root = self.root(xp, ddof)
-            advantages = self.scaled / root
-            if eps:
-                # eps/std, built so that an intermediate overflows only if the ratio does.
-                ratio = eps / root * self.scale * (self.layout.count / self.layout.width)
-                advantages = advantages / (1.0 + ratio)
-            return self._silence(xp, advantages)
+            if not eps:
+                return self._silence(xp, self.scaled / root)
+            # std + eps in the units of root, times a power of two. If half of the scale takes
+            # eps beyond the largest float, the advantages underflow.
+            half = xp.sqrt(self.scale)
+            small = eps * half * (self.layout.count / self.layout.width)
+            unit = power_of_two(xp, xp.maximum(root, small * half), "divisor")
+            divisor = root * unit + small * (half * unit)
+            return self._silence(xp, self.scaled / divisor * unit)
 
     def centred(self, xp: Namespace, ddof: int) -> Array:
         """(R_i − μ)·G/(G − ddof): Dr. GRPO at ddof 0, RLOO at ddof 1."""
@@ -286,13 +324,22 @@ def finish(xp: Namespace, result: Array, dtype: DType, argument: str) -> Array:
     with quiet(xp):
         result = xp.astype(result, dtype)
         if inspectable(result):
-            rule = f"give a result that {dtype_name(result)} can hold"
+            rule = f"give a result that {name_of(dtype)} can hold"
             require_all(xp, argument, result, xp.isfinite(result), rule)
         return result
 
 
-def deviations_of(rewards: Any, groups: Any) -> tuple[Namespace, Array, Deviations]:
-    """The rewards, checked and in their floating dtype, and their deviations.
+def converted(xp: Namespace, argument: str, array: Array, dtype: DType) -> Array:
+    """The array in the dtype that computes for results in `dtype`, refused where that would round
+    an integer, and where a value is not finite."""
+    compute = computing(xp, dtype)
+    require_exact(xp, argument, array, compute)
+    require_finite(xp, argument, array)
+    return xp.astype(array, compute)
+
+
+def deviations_of(rewards: Any, groups: Any) -> tuple[Namespace, DType, Deviations]:
+    """The dtype of the result and the deviations of the rewards, which are checked.
 
     Raises
     ------
@@ -301,10 +348,10 @@ def deviations_of(rewards: Any, groups: Any) -> tuple[Namespace, Array, Deviatio
     """
     named = {"rewards": rewards} if groups is None else {"rewards": rewards, "groups": groups}
     xp, arrays = as_arrays(**named)
-    array = floating(xp, arrays[0])
-    shape = tuple(array.shape)
+    dtype = floating_dtype(xp, arrays[0])
+    shape = tuple(arrays[0].shape)
     if groups is None:
-        require_groups("rewards", array)
+        require_groups("rewards", arrays[0])
     elif len(shape) != 1:
         raise DomainError("rewards", shape, "be flat, shape (N,), when groups are given")
     elif shape[0] < 2:
@@ -313,10 +360,9 @@ def deviations_of(rewards: Any, groups: Any) -> tuple[Namespace, Array, Deviatio
         raise DomainError("groups", tuple(arrays[1].shape), f"have the shape of rewards, {shape}")
     elif not is_integral(arrays[1]):
         raise DomainError("groups", dtype_name(arrays[1]), "hold integer ids")
-    require_finite(xp, "rewards", array)
-    values = working(xp, array)
+    values = converted(xp, "rewards", arrays[0], dtype)
     layout: Layout = Dense(shape[-1]) if groups is None else Ragged.of(xp, arrays[1], values.dtype)
-    return xp, array, deviations(xp, layout, values)
+    return xp, dtype, deviations(xp, layout, values)
 
 
 def require_groups(argument: str, array: Array) -> None:

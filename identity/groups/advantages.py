@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Real
 
-from identity._arrays import Array, integer_argument
+from identity._arrays import Array, integer_argument, largest_float
 from identity.errors import DomainError
 from identity.groups._arithmetic import deviations_of, finish
 from identity.proven import proven
@@ -48,8 +49,8 @@ def grpo_advantages(
 
     Notes
     -----
-    *Preconditions (checked)*: as `group_std`; eps a finite Python number ≥ 0. *(assumed under
-    jit)*: finite rewards and no group of one (it gives 0).
+    *Preconditions (checked)*: as `group_std`; eps a finite number ≥ 0, of Python or NumPy.
+    *(assumed under jit)*: as `group_std`.
 
     *Postcondition*: for real rewards every element is within 3G + 12 ulp of the largest
     magnitude in its group; for 0/1 rewards each is within 3 ulp of itself (7 if eps > 0), for G
@@ -75,12 +76,16 @@ def grpo_advantages(
     ddof = integer_argument("ddof", ddof, (0, 1))
     if isinstance(eps, bool) or not isinstance(eps, Real):
         raise DomainError("eps", eps, "be a Python number")
-    xp, array, parts = deviations_of(rewards, groups)
-    largest = float(xp.finfo(parts.scaled.dtype).max)
-    if not 0 <= eps <= largest:  # false for NaN
+    try:
+        number = float(eps)  # before any comparison, which NumPy's numbers make in their own dtype
+    except OverflowError:  # of an integer or a fraction
+        number = math.inf
+    xp, dtype, parts = deviations_of(rewards, groups)
+    largest = largest_float(parts.scaled.dtype)
+    if not 0 <= number <= largest:  # false for NaN
         raise DomainError("eps", eps, f"be finite, at least 0 and at most {largest:.3g}")
-    advantages = parts.layout.restore(xp, parts.standardised(xp, ddof, float(eps)))
-    return finish(xp, advantages, array.dtype, "rewards")
+    advantages = parts.layout.restore(xp, parts.standardised(xp, ddof, number))
+    return finish(xp, advantages, dtype, "rewards")
 
 
 @proven(
@@ -130,8 +135,8 @@ def dr_grpo_advantages(rewards: Array, *, groups: Array | None = None) -> Array:
     >>> dr_grpo_advantages(np.array([1.0, 0.0, 0.0, 0.0]))
     array([ 0.75, -0.25, -0.25, -0.25])
     """
-    xp, array, parts = deviations_of(rewards, groups)
-    return finish(xp, parts.layout.restore(xp, parts.centred(xp, 0)), array.dtype, "rewards")
+    xp, dtype, parts = deviations_of(rewards, groups)
+    return finish(xp, parts.layout.restore(xp, parts.centred(xp, 0)), dtype, "rewards")
 
 
 @proven(
@@ -179,5 +184,5 @@ def rloo_advantages(rewards: Array, *, groups: Array | None = None) -> Array:
     >>> rloo_advantages(np.array([1.0, 0.0, 0.0, 1.0, 0.0]))
     array([ 0.75, -0.5 , -0.5 ,  0.75, -0.5 ])
     """
-    xp, array, parts = deviations_of(rewards, groups)
-    return finish(xp, parts.layout.restore(xp, parts.centred(xp, 1)), array.dtype, "rewards")
+    xp, dtype, parts = deviations_of(rewards, groups)
+    return finish(xp, parts.layout.restore(xp, parts.centred(xp, 1)), dtype, "rewards")

@@ -9,20 +9,19 @@ import numpy as np
 from identity._arrays import (
     EXACT_INTEGERS,
     Array,
+    DType,
     Namespace,
     as_arrays,
-    dtype_name,
-    floating,
+    floating_dtype,
     inspectable,
     integer_argument,
     is_floating,
+    name_of,
     require_all,
-    require_finite,
     require_not_empty,
-    working,
 )
 from identity.errors import DomainError
-from identity.groups._arithmetic import deviations_of, finish
+from identity.groups._arithmetic import converted, deviations_of, finish
 from identity.proven import proven
 
 __all__ = ["binary_std", "dapo_keep", "group_std"]
@@ -59,9 +58,9 @@ def group_std(rewards: Array, *, ddof: int = 0, groups: Array | None = None) -> 
 
     Notes
     -----
-    *Preconditions (checked)*: G ≥ 2, also for each id in `groups`; nothing empty; rewards finite;
-    ddof 0 or 1; `groups` integers in the shape of flat rewards. *(assumed under jit)*: finite
-    rewards and no group of one (it gives 0).
+    *Preconditions (checked)*: G ≥ 2, also for each id in `groups`; nothing empty; rewards finite,
+    integer ones at most 2²⁴ in magnitude (2⁵³ in float64); ddof 0 or 1; `groups` integers in the
+    shape of flat rewards. *(assumed under jit)*: such rewards and no group of one (it gives 0).
 
     *Postcondition*: within G + 4 ulp of the exact value; within 3 ulp for 0/1 rewards and
     G ≤ 256 (float32) or G ≤ 2¹⁷ (float64), where all sums are exact. Exactly 0 for a unanimous
@@ -79,10 +78,10 @@ def group_std(rewards: Array, *, ddof: int = 0, groups: Array | None = None) -> 
     array([0.5, 0. ])
     """
     ddof = integer_argument("ddof", ddof, (0, 1))
-    xp, array, parts = deviations_of(rewards, groups)
+    xp, dtype, parts = deviations_of(rewards, groups)
     std = parts.std(xp, ddof)
     std = std[..., 0] if groups is None else parts.layout.restore(xp, std)
-    return finish(xp, std, array.dtype, "rewards")
+    return finish(xp, std, dtype, "rewards")
 
 
 @proven(
@@ -137,15 +136,15 @@ def binary_std(correct: Array, group_size: Array | int) -> Array:
             raise DomainError("group_size", tuple(size.shape), "be one number or match correct")
         require_not_empty("group_size", size)
     require_not_empty("correct", hits)
-    dtype = floating(xp, hits).dtype
-    largest = EXACT_INTEGERS[dtype_name(floating(xp, hits))]
+    dtype = floating_dtype(xp, hits)
+    largest = EXACT_INTEGERS[name_of(dtype)]
     if single and not 2 <= size <= largest:
         raise DomainError("group_size", size, f"be an integer from 2 to {largest}")
-    hits = _count(xp, "correct", hits)
+    hits = _count(xp, "correct", hits, dtype)
     if single:
         size = xp.full_like(hits, float(size))
     else:
-        size = xp.astype(_count(xp, "group_size", size), hits.dtype)
+        size = _count(xp, "group_size", size, dtype)
         if inspectable(size):
             good = (size >= 2.0) & (size <= float(largest))
             require_all(xp, "group_size", size, good, f"be an integer from 2 to {largest}")
@@ -158,12 +157,12 @@ def binary_std(correct: Array, group_size: Array | int) -> Array:
     return finish(xp, std, dtype, "correct")
 
 
-def _count(xp: Namespace, argument: str, array: Array) -> Array:
-    """Checked whole numbers, floating, in the dtype that computes."""
-    require_finite(xp, argument, array)
+def _count(xp: Namespace, argument: str, array: Array, dtype: DType) -> Array:
+    """Checked whole numbers, in the dtype that computes for results in `dtype`."""
+    count = converted(xp, argument, array, dtype)
     if is_floating(array) and inspectable(array):
         require_all(xp, argument, array, xp.floor(array) == array, "hold whole numbers")
-    return working(xp, floating(xp, array))
+    return count
 
 
 @proven(

@@ -6,20 +6,20 @@ from typing import Any
 
 from identity._arrays import (
     Array,
+    DType,
     Namespace,
     as_arrays,
-    floating,
+    common_dtype,
     inspectable,
     quiet,
     require_all,
-    require_finite,
     require_not_empty,
-    working,
 )
 from identity.errors import DomainError
 from identity.groups._arithmetic import (
     Dense,
     Deviations,
+    converted,
     deviations,
     finish,
     power_of_two,
@@ -60,7 +60,8 @@ def group_update(advantages: Array, scores: Array) -> Array:
     Notes
     -----
     *Preconditions (checked)*: G ≥ 2; nothing empty; shapes match in all axes but the last of
-    scores; values finite. *(assumed under jit)*: finite values.
+    scores; values finite, integers at most 2²⁴ in magnitude (2⁵³ in float64). *(assumed under
+    jit)*: values like that.
 
     *Postcondition*: within (G + 3) ulp of (1/G) Σ |A_i s_i|, a bound relative to the terms, not
     to their sum, which may cancel. Zero advantages give exactly 0.
@@ -77,9 +78,8 @@ def group_update(advantages: Array, scores: Array) -> Array:
     >>> group_update(grpo_advantages(np.array([1.0, 0.0])), scores)
     array([ 0.5, -1. ])
     """
-    xp, weights, vectors = _weights_and_scores("advantages", advantages, scores)
-    update = _mean_product(xp, working(xp, weights), working(xp, vectors))
-    return finish(xp, update, vectors.dtype, "scores")
+    xp, dtype, weights, vectors = _weights_and_scores("advantages", advantages, scores)
+    return finish(xp, _mean_product(xp, weights, vectors), dtype, "scores")
 
 
 @proven(
@@ -125,19 +125,18 @@ def score_contrast(rewards: Array, scores: Array) -> Array:
     >>> score_contrast([1, 0, 1], np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]))
     array([ 2., -2.])
     """
-    xp, array, vectors = _weights_and_scores("rewards", rewards, scores)
+    xp, dtype, array, vectors = _weights_and_scores("rewards", rewards, scores)
     if inspectable(array):
         require_all(xp, "rewards", array, (array == 0.0) | (array == 1.0), "be 0 or 1")
-    correct = working(xp, xp.astype(array == 1.0, vectors.dtype))
-    vectors_ = working(xp, vectors)
+    correct = xp.astype(array == 1.0, vectors.dtype)
     size = float(array.shape[-1])
     hits = xp.sum(correct, axis=-1, keepdims=True)
     silent = (hits == 0.0) | (hits == size)
     hits = xp.where(silent, xp.ones_like(hits), hits)  # now neither k nor G − k is 0
     # G/k on the correct, −G/(G−k) on the others: Δs is their mean product with the scores.
     weights = xp.where(correct == 1.0, size / hits, -size / (size - hits))
-    contrast = _mean_product(xp, weights, vectors_)
-    return finish(xp, xp.where(silent, xp.zeros_like(contrast), contrast), vectors.dtype, "scores")
+    contrast = _mean_product(xp, weights, vectors)
+    return finish(xp, xp.where(silent, xp.zeros_like(contrast), contrast), dtype, "scores")
 
 
 @proven(
@@ -182,14 +181,16 @@ def regression_slope(rewards: Array, scores: Array) -> Array:
     >>> regression_slope(np.array([0.0, 1.0, 2.0]), np.array([[1.0], [3.0], [5.0]]))
     array([2.])
     """
-    xp, array, vectors = _weights_and_scores("rewards", rewards, scores)
-    parts = deviations(xp, Dense(array.shape[-1]), working(xp, array))
-    slope = _slope(xp, parts, working(xp, vectors))
-    return finish(xp, slope, vectors.dtype, "scores")
+    xp, dtype, array, vectors = _weights_and_scores("rewards", rewards, scores)
+    slope = _slope(xp, deviations(xp, Dense(array.shape[-1]), array), vectors)
+    return finish(xp, slope, dtype, "scores")
 
 
-def _weights_and_scores(argument: str, weights: Any, scores: Any) -> tuple[Namespace, Array, Array]:
-    """Checked weights (..., G) and scores (..., G, D), both in the result's dtype."""
+def _weights_and_scores(
+    argument: str, weights: Any, scores: Any
+) -> tuple[Namespace, DType, Array, Array]:
+    """The result's dtype, and checked weights (..., G) and scores (..., G, D) in that which
+    computes it."""
     named: dict[str, Any] = {argument: weights, "scores": scores}
     xp, (weights, scores) = as_arrays(**named)
     require_groups(argument, weights)
@@ -198,12 +199,9 @@ def _weights_and_scores(argument: str, weights: Any, scores: Any) -> tuple[Names
         rule = f"have shape {argument}.shape + (D,), here {(*shape, 'D')}"
         raise DomainError("scores", tuple(scores.shape), rule)
     require_not_empty("scores", scores)
-    scores = floating(xp, scores, like=weights)
-    weights = floating(xp, weights, like=scores)
-    require_finite(xp, argument, weights)
-    require_finite(xp, "scores", scores)
-    dtype = xp.result_type(weights, scores)
-    return xp, xp.astype(weights, dtype), xp.astype(scores, dtype)
+    dtype = common_dtype(xp, weights, scores)
+    weights = converted(xp, argument, weights, dtype)
+    return xp, dtype, weights, converted(xp, "scores", scores, dtype)
 
 
 def _mean_product(xp: Namespace, weights: Array, scores: Array) -> Array:
@@ -213,21 +211,18 @@ def _mean_product(xp: Namespace, weights: Array, scores: Array) -> Array:
         peak = xp.max(xp.abs(weights * scores), axis=-2, keepdims=True)
         factor = power_of_two(xp, peak, "products")
         total = xp.sum((weights * factor) * (scores * factor), axis=-2) / float(scores.shape[-2])
-        return _times_square(total, power_of_two(xp, peak, "products", power=-1.0)[..., 0, :])
+        back = power_of_two(xp, peak, "products", power=-1.0)[..., 0, :]
+        return total * back * back  # back² itself may leave the range
 
 
 def _slope(xp: Namespace, parts: Deviations, scores: Array) -> Array:
+    """(1/G) Σ A_i s_i over σ, the root divided by twice: a square would not stay in the middle of
+    the range, and a derivative squares what is divided by."""
     with quiet(xp):
         peak = xp.max(xp.abs(scores), axis=-2, keepdims=True)
-        back = power_of_two(xp, peak, "scores", power=-0.5)
+        back = power_of_two(xp, peak, "scores", power=-0.5)[..., 0, :]
         scores = scores * power_of_two(xp, peak, "scores")
-        squares = xp.where(parts.unanimous, xp.ones_like(parts.squares), parts.squares)
-        total = xp.sum(parts.scaled[..., None] * scores, axis=-2) / squares
-        share = parts.layout.count / parts.layout.width
-        slope = _times_square(total * share, xp.sqrt(parts.scale) * back[..., 0, :])
+        root, half = parts.root(xp, 0), xp.sqrt(parts.scale)
+        total = xp.sum((parts.scaled / root * half)[..., None] * scores, axis=-2) / root
+        slope = total * back * (half / parts.layout.width) * back
         return xp.where(parts.unanimous, xp.zeros_like(slope), slope)
-
-
-def _times_square(values: Array, root: Array) -> Array:
-    """``values·root²``, overflowing only if the result does: root² itself may leave the range."""
-    return values * root * root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 
 import identity.expectation as expectation
 from identity import DomainError, proven_functions
+from tests.backends import load_or_skip
+from tests.identity.test_groups_errors import unusual_tensors
 
 METHODS = ("grpo", "dr_grpo", "rloo", "dapo", "max_rl", "pass_at_k")
 HUGE = 2**53
@@ -131,6 +134,61 @@ def test_bad_counts(correct: Any, rollouts: Any, group_size: int, argument: str)
 
 
 @pytest.mark.parametrize(
+    ("correct", "rollouts", "argument"),
+    [
+        (2**53 + 1, 2**53, "correct"),
+        (2, 2**53 + 1, "rollouts"),
+        (np.array([2]), 2**53 + 1, "rollouts"),
+        (2**53 + 1, np.array([2**53]), "correct"),
+        (np.array([2]), np.array([2**64 - 1], dtype=np.uint64), "rollouts"),
+        (np.array([2], dtype=np.float32), np.array([2**24 + 1]), "rollouts"),
+        (np.array([2], dtype=np.float16), 2**24 + 1, "rollouts"),
+    ],
+)
+def test_counts_that_would_be_rounded(correct: Any, rollouts: Any, argument: str) -> None:
+    with pytest.raises(DomainError, match="in magnitude") as caught:
+        expectation.silent_rate_unbiased(correct, rollouts, 2)
+    assert caught.value.argument == argument
+
+
+def test_counts_of_torch_that_would_be_rounded() -> None:
+    torch = load_or_skip("torch").xp
+    for dtype in (torch.int64, torch.int32, torch.uint32, torch.uint64):
+        correct = torch.asarray([2, 2**24 + 1], dtype=dtype)
+        with pytest.raises(DomainError, match=r"correct .* 16777216 in magnitude.* at index 1"):
+            expectation.silent_rate_unbiased(correct, 2**24, 2)
+
+
+@pytest.mark.parametrize("name", OF_P)
+def test_torch_tensors_that_are_no_arrays(name: str) -> None:
+    for tensor in unusual_tensors(load_or_skip("torch").xp):
+        with pytest.raises(DomainError, match=r"p must be a plain \(dense, strided\) tensor"):
+            OF_P[name](tensor, 4)
+
+
+def test_bfloat16_of_numpy() -> None:
+    """ml_dtypes, which comes with JAX, registers it: NumPy's finfo does not know it."""
+    load_or_skip("jax")
+    bfloat16 = importlib.import_module("ml_dtypes").bfloat16
+    p = np.array([0.25, 0.5, 0.75])
+    calls: list[Callable[[Any], Any]] = [lambda p, f=f: f(p, 8) for f in OF_P.values()]
+    for function in (expectation.update_weight, expectation.surrogate, expectation.gradient_mass):
+        calls += [lambda p, f=function, m=method: f(p, 8, m) for method in METHODS]
+    calls += [lambda p, o=order: expectation.group_size_law(p, 0.125, order=o) for order in (1, 2)]
+    calls += [lambda p: expectation.silent_rate_beta(p, 2.0, 8)]
+    for call in calls:
+        result = call(p.astype(bfloat16))
+        assert result.dtype == bfloat16
+        np.testing.assert_array_equal(result, call(p.astype(np.float32)).astype(bfloat16))
+    for bad in (0.0, 1.0, 1e-39):
+        with pytest.raises(DomainError, match="strictly between 0 and 1"):
+            expectation.groups_per_kept(np.asarray([bad]).astype(bfloat16), 8)
+    assert expectation.silent_rate_unbiased(np.asarray([2]).astype(bfloat16), 4, 2) == np.asarray(
+        1 / 3
+    ).astype(bfloat16)
+
+
+@pytest.mark.parametrize(
     ("a", "b", "argument"),
     [(0.0, 1.0, "a"), (1.0, -1.0, "b"), (math.nan, 1.0, "a"), (1.0, math.inf, "b"),
      (1e308, 1.0, "a"), ([], 1.0, "a"), ([1.0, 2.0], [1.0, 2.0, 3.0], "b"), (1.0, "x", "b")],
@@ -145,7 +203,8 @@ def test_bad_beta(a: Any, b: Any, argument: str) -> None:
     ("p", "epsilon", "order", "argument"),
     [(0.0, 0.1, 1, "p"), (1.0, 0.1, 1, "p"), (0.5, 0.0, 1, "epsilon"), (0.5, 1.0, 2, "epsilon"),
      (0.5, math.nan, 1, "epsilon"), (0.5, -0.1, 1, "epsilon"), (0.5, 0.1, 3, "order"),
-     (0.5, 0.1, True, "order"), (0.5, 0.1, "1", "order"), (0.5, 0.1, [1], "order"),
+     (0.5, 0.1, True, "order"), (0.5, 0.1, np.array([1, 2]), "order"),
+     (0.5, 0.1, "1", "order"), (0.5, 0.1, [1], "order"),
      (1e-200, 1e-200, 1, "p"), ([0.1, 0.2], [0.1, 0.2, 0.3], 1, "epsilon")],
 )  # fmt: skip
 def test_bad_law(p: Any, epsilon: Any, order: Any, argument: str) -> None:

@@ -68,6 +68,18 @@ def test_as_implemented(xp: Backend, data: st.DataObject, ddof: int, eps: float)
     assert_close(xp, actual, exact, dtype, bound, relative_to=oracles.largest(exact))
 
 
+@pytest.mark.parametrize("eps", [1e-30, 1e-6, 2.0, 1e7, 1e30])
+def test_eps_far_above_the_spread(xp: Backend, eps: float) -> None:
+    # eps/std beyond the largest float: the advantages are still normal numbers, or close to it.
+    for unit in (2.0**-102, 2.0**-90, 2.0**-70, 2.0**-65, 2.0**-30):
+        rewards = [unit] * 8 + [unit * (1 + 2.0**-23)]
+        for row in (rewards, [0.0, unit, unit]):
+            exact = oracles.grpo(exactly(xp, row, "float32"), 0, Fraction(float(np.float32(eps))))
+            result = xp.call(grpo_advantages, xp.asarray(row, "float32"), eps=eps)
+            bound, scale = tolerances.grpo_ulp(len(row)), oracles.largest(exact)
+            assert_close(xp, xp.to_numpy(result), exact, "float32", bound, relative_to=scale)
+
+
 @pytest.mark.parametrize("eps", EPSILONS)
 @given(data=st.data(), ddof=st.sampled_from([0, 1]))
 def test_as_implemented_binary(xp: Backend, data: st.DataObject, ddof: int, eps: float) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import pickle
+import warnings
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -130,6 +133,154 @@ def test_eps_is_finite_and_not_negative(xp: Backend, eps: float) -> None:
 def test_eps_is_a_number(eps: Any) -> None:
     with pytest.raises(DomainError, match="eps must be a Python number"):
         grpo_advantages(np.array([1.0, 0.0]), eps=eps)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_eps_may_be_a_number_of_numpy(dtype: str) -> None:
+    # Compared in its own dtype, the largest float64 was infinite, with a warning.
+    kind = np.dtype(dtype).type
+    np.testing.assert_array_equal(
+        grpo_advantages([1.0, 0.0, 0.0], eps=kind(0.5)), grpo_advantages([1.0, 0.0, 0.0], eps=0.5)
+    )
+    for bad in (np.inf, -1.0, np.nan):
+        with pytest.raises(DomainError, match="eps must be finite, at least 0"):
+            grpo_advantages([1.0, 0.0, 0.0], eps=kind(bad))
+
+
+def test_eps_beyond_every_float() -> None:
+    for bad in (10**400, Fraction(10**400, 3)):
+        raises("eps", bad, "be finite", lambda b=bad: grpo_advantages([1.0, 0.0], eps=b))
+
+
+def default_limit(xp: Backend) -> int:
+    """The largest integer that the default floating dtype holds exactly with all below it."""
+    return 2**24 if "float32" in str(xp.xp.asarray(0.5).dtype) else 2**53
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@of_rewards
+def test_integer_rewards_that_would_be_rounded(xp: Backend, function, sign: int) -> None:
+    largest = default_limit(xp)
+    good = xp.asarray(np.array([sign * largest, sign * (largest - 1)]), "int64")
+    if function is dapo_keep:
+        assert bool(xp.to_numpy(xp.call(function, good)))
+    if not xp.checks_values:
+        return
+    bad = sign * (largest + 1)
+    rewards = xp.asarray(np.array([sign * largest, bad]), "int64")
+    raises("rewards", bad, f"at most {largest} in magnitude", lambda: function(rewards))
+    ids = xp.asarray([3, 3])
+    raises("rewards", bad, "at index 1", lambda: function(rewards, groups=ids))
+
+
+def test_unsigned_rewards_that_would_be_rounded(xp: Backend) -> None:
+    if not xp.checks_values:
+        return
+    for bad in (2**53 + 1, 2**63, 2**64 - 1):
+        rewards = xp.asarray(np.array([1, bad], dtype=np.uint64))
+        raises("rewards", bad, "in magnitude", lambda r=rewards: dapo_keep(r))
+    small = xp.asarray(np.array([0, 255], dtype=np.uint8))
+    assert xp.to_numpy(dapo_keep(small))
+
+
+@of_scores
+def test_integers_beside_scores_that_would_be_rounded(xp: Backend, function) -> None:
+    if not xp.checks_values:
+        return
+    wide = xp.asarray(np.array([1, 2**24 + 1]), "int64")
+    narrow = xp.asarray(np.ones((2, 1)), "float32")
+    raises(first_argument(function), 2**24 + 1, "float32 holds", lambda: function(wide, narrow))
+    ones = xp.asarray(np.array([1.0, 0.0]), "float32")
+    raises("scores", 2**24 + 1, "float32 holds", lambda: function(ones, wide[:, None]))
+    if "float16" in xp.dtypes:  # computed in float32, which holds these; float16 does not
+        half = xp.asarray(np.array([[1.0], [-1.0]]), "float16")
+        step = group_update(xp.asarray(np.array([2049, 2047]), "int64"), half)
+        assert step.dtype == half.dtype
+        assert xp.to_numpy(step).tolist() == [1.0]
+
+
+def test_counts_that_would_be_rounded(xp: Backend) -> None:
+    if not xp.checks_values:
+        return
+    largest = default_limit(xp)
+    count = xp.asarray(np.array([largest + 1]), "int64")
+    raises("correct", largest + 1, "in magnitude", lambda: binary_std(count, largest))
+    one = xp.asarray(np.array([1]), "int64")
+    raises("group_size", largest + 1, "in magnitude", lambda: binary_std(one, count))
+    raises("group_size", largest + 1, "from 2 to", lambda: binary_std(one, largest + 1))
+
+
+def test_counts_of_python_that_would_be_rounded() -> None:
+    raises("correct", 2**53 + 1, "in magnitude", lambda: binary_std(2**53 + 1, 2**53))
+    raises("group_size", 2**53 + 1, "in magnitude", lambda: binary_std(1, np.array(2**53 + 1)))
+    raises("correct", 2**53, "between 0 and", lambda: binary_std(2**53, 2**53 - 1))
+
+
+def test_the_place_of_a_lonely_rollout_is_the_callers(xp: Backend) -> None:
+    if not xp.checks_values:
+        return
+    for ids, index in (([5, 0, 0], 0), ([7, 9, 7, 3], 1), ([1, 1, -4], 2)):
+        rewards = xp.asarray([1.0] * len(ids))
+        for function in OF_REWARDS:
+            with pytest.raises(DomainError, match=rf"at index {index}\)") as caught:
+                function(rewards, groups=xp.asarray(ids))
+            assert caught.value.value == ids[index]
+
+
+@of_rewards
+def test_torch_tensors_that_are_no_arrays(function) -> None:
+    torch = load_or_skip("torch").xp
+    for tensor in unusual_tensors(torch):
+        with pytest.raises(DomainError, match=r"rewards must be a plain \(dense, strided\) tensor"):
+            function(tensor)
+        with pytest.raises(DomainError, match="groups must be a plain"):
+            function(torch.ones(2), groups=tensor)
+
+
+def unusual_tensors(torch: Any) -> list[Any]:
+    """Sparse and nested ones."""
+    square = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "in beta state"
+        return [
+            square[0].to_sparse(),
+            square.to_sparse_csr(),
+            torch.nested.nested_tensor([square[0], square[1]]),
+            torch.nested.nested_tensor([square[0], square[1, :1]], layout=torch.jagged),
+        ]
+
+
+def test_bfloat16_of_numpy() -> None:
+    """ml_dtypes, which comes with JAX, registers it: NumPy's finfo and promotion do not know it."""
+    load_or_skip("jax")
+    bfloat16 = importlib.import_module("ml_dtypes").bfloat16
+    values, scores = np.array([0.25, 1.0, 0.5]), np.array([[1.0], [0.5], [-2.0]])
+    narrow = values.astype(bfloat16)
+    for function in OF_REWARDS:
+        result = function(narrow)
+        assert result.dtype in (bfloat16, np.dtype(bool))
+        wanted = function(values.astype(np.float32))
+        np.testing.assert_array_equal(result, wanted.astype(result.dtype))
+    halves = ((narrow, np.float16), (values.astype(np.float16), bfloat16))
+    for function in (group_update, regression_slope):
+        for first, dtype in (*halves, (narrow, np.float32)):
+            result = function(first, scores.astype(dtype))
+            assert result.dtype == np.float32
+            np.testing.assert_array_equal(
+                result, function(values.astype(np.float32), scores.astype(np.float32))
+            )
+        assert function(narrow, scores.astype(bfloat16)).dtype == bfloat16
+    with pytest.raises(DomainError, match="that bfloat16 can hold"):
+        rloo_advantages(np.array([3e38, -3e38]).astype(bfloat16))
+
+
+def test_two_half_precisions_make_float32(xp: Backend) -> None:
+    if "bfloat16" not in xp.dtypes:
+        return
+    weights, scores = xp.asarray([0.5, -0.5], "bfloat16"), xp.asarray([[1.0], [3.0]], "float16")
+    result = xp.call(group_update, weights, scores)
+    assert "float32" in str(result.dtype)
+    assert xp.to_numpy(result).tolist() == [-0.5]
 
 
 def test_binary_std_counts(xp: Backend) -> None:
