@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 
 # Before torch is imported: its bfloat16 kernels pick AMX instructions that some machines
 # advertise but do not run.
@@ -34,6 +35,19 @@ settings.load_profile(
 def xp(request: pytest.FixtureRequest) -> backends.Backend:
     """Every backend in turn; one that cannot run here is skipped and counted."""
     return backends.load_or_skip(request.param)
+
+
+_OF_THE_TERMINAL = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE",
+                    "TTY_INTERACTIVE", "COLUMNS", "LINES", "TERM", "PYTHONIOENCODING")  # fmt: skip
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_terminal() -> Iterator[None]:
+    """Commands are tested as in a pipe, whatever the terminal that the tests are run from."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _OF_THE_TERMINAL:
+            patch.delenv(name, raising=False)
+        yield
 
 
 _SKIPS = pytest.StashKey[Counter[str]]()
