@@ -507,7 +507,7 @@ def dapo_same_as_grpo() -> Theorem:
                 "two-rollouts",
                 rollouts(),
                 Claim(filtered, "=", at_half * grpo_mean),
-                ((G, 2), (p, sp.Rational(1, 4)), (D, 1), (d, 1), (Dp, [1])),
+                ((G, 2), (p, sp.Rational(1, 4)), (D, 1), (d, 1), (Dp, (1,))),
                 "at every p, E[g | kept] is the multiple of E[g] that it is at p = 1/2",
             ),
         ),

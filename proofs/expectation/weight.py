@@ -586,7 +586,7 @@ def unbiased_any_group() -> Theorem:
     # W_G(1/2): if E[g] is a fixed multiple of ∇p, this is the multiple (grpo-weight at p = 1/2).
     scale = weight(G, sp.Rational(1, 2))
     four = sp.sqrt(3) + (3 - 2 * sp.sqrt(3)) * p * q
-    point = ((D, 1), (d, 1), (Dp, [1]))
+    point = ((D, 1), (d, 1), (Dp, (1,)))
     at_half, at_eighth = (weight(sp.Integer(8), sp.Rational(1, n)) for n in (2, 8))
 
     def at(size: int, value: sp.Expr) -> Clause:
@@ -662,7 +662,7 @@ def unbiased_any_group() -> Theorem:
 
 def saturation() -> Theorem:
     limit = 1 / sp.sqrt(p * q)
-    one = ((D, 1), (d, 1), (Dp, [1]))
+    one = ((D, 1), (d, 1), (Dp, (1,)))
     square = grpo_mean**2
     W, top = weight(), sp.sqrt(G - 1)
     return Theorem(

@@ -168,8 +168,8 @@ def loo_std_direction() -> Theorem:
     split = k * plus / G * contrast + (k * plus + (G - k) * minus) / G * wrong
 
     def witness(size: int) -> tuple[tuple[object, object], ...]:
-        rewards = [1] + [0] * (size - 1)
-        scores = [[n * n] for n in range(1, size + 1)]
+        rewards = (1, *(0 for _ in range(size - 1)))
+        scores = tuple((n * n,) for n in range(1, size + 1))
         return ((G, size), (k, 1), (D, 1), (d, 1), (R, rewards), (s, scores))
 
     zero_sum = Claim(total(A), "=", 0)
@@ -212,7 +212,7 @@ def loo_std_direction() -> Theorem:
                 "direction",
                 plane,
                 parallel,
-                ((G, 5), (k, 1), (D, 2), (d, 1), (R, [1, 0, 0, 0, 0]), (s, flat)),
+                ((G, 5), (k, 1), (D, 2), (d, 1), (R, (1, 0, 0, 0, 0)), (s, flat)),
                 "g is parallel to Δs",
             ),
         ),

@@ -23,7 +23,7 @@ from flint import fmpq, fmpq_mat, fmpq_mpoly_ctx, fmpz
 
 from proofs.kernel.domain import Domain, Group, Integer, Real, exact
 from proofs.kernel.errors import MalformedTheorem, Undecided
-from proofs.kernel.terms import canonical, peel
+from proofs.kernel.terms import Rounded, canonical, peel, substitute
 
 __all__ = ["Algebra"]
 
@@ -125,6 +125,12 @@ class Algebra:
         if isinstance(e, sp.beta):
             positive = all(self.nonnegative(a, strict=True) for a in e.args)
             return self._atom(canonical(e), "+" if positive else None), self.one
+        if isinstance(e, Rounded):  # rounding keeps the sign, and only 0 becomes 0
+            rounded = canonical(e)
+            if self.nonnegative(e.args[0]):
+                positive = self.nonnegative(e.args[0], strict=True)
+                return self._atom(rounded, "+" if positive else "0+"), self.one
+            return self._atom(rounded), self.one
         if isinstance(e, sp.binomial):
             return self._binomial(*e.args)
         if isinstance(e, sp.factorial):
@@ -415,7 +421,7 @@ class Algebra:
                 (other,) = (a for a in key.args if a != var)
                 self._require_index(other, group)
                 rest = sp.Mul(*(a**n for a, n in moving.items() if a != key))
-                value, bottom = self.fraction(rest.xreplace({var: other}))
+                value, bottom = self.fraction(substitute(rest, {var: other}))
                 if bottom != 1:
                     raise Undecided(f"cannot sum {rest} against {key}")
                 return value

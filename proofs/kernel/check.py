@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any
 
 import sympy as sp
 
-from proofs.kernel.domain import Domain, Group, Integer, Real, Table, as_point
+from proofs.kernel.domain import Domain, Group, Integer, Point, Real, Table, as_point
 from proofs.kernel.errors import MalformedTheorem, ProofError, UndefinedValue, Unsupported
-from proofs.kernel.rules import RULES, weakest
+from proofs.kernel.rules import RULES, Context, weakest
 from proofs.kernel.semantics import compare, difference, evaluate, show
 from proofs.kernel.theorem import (
     Cases,
@@ -88,14 +89,7 @@ def check_theorem(
         _check_mutants(theorem, ledger, report)
         _check_uses(theorem, ledger)
         if first_principles:
-            if theorem.check is None:
-                raise MalformedTheorem("there is no first-principles check")
-            cases = theorem.check()
-            if type(cases) is not int or cases < 1:
-                raise MalformedTheorem(
-                    f"the first-principles check must count its cases, at least one; got {cases!r}"
-                )
-            report.cases = cases
+            report.cases = _first_principles(theorem)
     except (ProofError, UndefinedValue, AssertionError) as problem:
         report.problems.append(f"{type(problem).__name__}: {problem}")
     except (
@@ -116,6 +110,17 @@ def check_theorem(
         report.grade = weakest(*report.grades.values(), *(g for g in inherited if g))
     report.seconds = time.perf_counter() - started
     return report
+
+
+def _first_principles(theorem: Theorem) -> int:
+    if theorem.check is None:
+        raise MalformedTheorem("there is no first-principles check")
+    cases = theorem.check()
+    if type(cases) is not int or cases < 1:
+        raise MalformedTheorem(
+            f"the first-principles check must count its cases, at least one; got {cases!r}"
+        )
+    return cases
 
 
 class _Watched(dict[str, Report]):
@@ -140,20 +145,21 @@ _ATOMS = (str, int, bool, float, Fraction, type(None))
 
 
 def _check_types(value: Any) -> None:
-    """Every part is of the kernel's own type: a subclass could say one thing and mean another."""
+    """Every part is of the kernel's own type, and cannot change once it was looked at.
+
+    A subclass could say one thing and mean another; so could a list, a moment later.
+    """
     if type(value) in _PARTS:
         for f in fields(value):
             if not (type(value) is Theorem and f.name == "check"):
                 _check_types(getattr(value, f.name))
         if type(value) is Domain:
             Domain(*value.declarations)  # its rules of form hold
-    elif type(value) in (tuple, list):
+    elif type(value) is tuple:
         for part in value:
             _check_types(part)
-    elif type(value) is dict:
-        for key, part in value.items():
-            _check_types(key)
-            _check_types(part)
+    elif type(value) in (list, dict):
+        raise MalformedTheorem(f"a part that can change: write a tuple (or sympy.Dict): {value!r}")
     elif not (
         isinstance(value, sp.Basic | sp.core.function.FunctionClass) or type(value) in _ATOMS
     ):
@@ -206,12 +212,16 @@ def _sample(name: str, domain: Domain, claim: Claim) -> int:
     wanted = SAMPLES if domain.variables else 1
     count = 0
     seen: set[str] = set()
-    for point in domain.points(name, wanted, _numbers(domain, claim)):
+    near = _numbers(domain, claim)
+    for point in domain.points(name, wanted, near):
         seen.add(_show_point(point))
-        truth = compare(claim.lhs, claim.relation, claim.rhs, point)
-        if truth is False or (truth is None and claim.relation == "<"):
-            raise ProofError(f"{name}: false at {_show_point(point)}")
+        _look(name, claim, point)
         count += 1
+    if any(isinstance(v, Real) and v.samples for v in domain.variables):
+        # The author says where both sides can be evaluated; the kernel looks elsewhere as well.
+        for point in domain.points(f"{name} anywhere", wanted, near, anywhere=True):
+            with suppress(Unsupported):
+                _look(name, claim, point)
     if count < wanted:
         raise MalformedTheorem(f"{name}: only {count} points found in the domain (vacuous?)")
     if domain.variables and len(seen) < 2 and not _single(domain):
@@ -219,13 +229,20 @@ def _sample(name: str, domain: Domain, claim: Claim) -> int:
     return count
 
 
+def _look(name: str, claim: Claim, point: Point) -> None:
+    truth = compare(claim.lhs, claim.relation, claim.rhs, point)
+    if truth is False or (truth is None and claim.relation == "<"):
+        raise ProofError(f"{name}: false at {_show_point(point)}")
+
+
 def _numbers(domain: Domain, claim: Claim) -> tuple[int, ...]:
     """Integers that the statement mentions: a mistake at one of them must not go unnoticed."""
     sums = [s for side in (claim.lhs, claim.rhs) for s in side.atoms(sp.Sum)]
+    largest = 1000
     if domain.group is not None or any(s.function.has(sp.Sum) for s in sums):
-        return ()  # a group, or a sum of sums, of that size would take too long
+        largest = 20  # a group, or a sum of sums, of a larger size would take too long
     found = {int(n) for side in (claim.lhs, claim.rhs) for n in side.atoms(sp.Integer)}
-    return tuple(sorted(n for n in found if abs(n) <= 1000))
+    return tuple(sorted(n for n in found if abs(n) <= largest))
 
 
 def _single(domain: Domain) -> bool:
@@ -233,14 +250,17 @@ def _single(domain: Domain) -> bool:
     return all(domain.constant(v.symbol) is not None for v in domain.variables)
 
 
-def _show_point(point: dict[Any, Any]) -> str:
+def _show_point(point: Point) -> str:
     shown = []
     for key, value in point.items():
         if key == "group":
             continue
         if callable(value):
-            table = ", ".join(f"{n}: {value(n)}" for n in range(6))
-            shown.append(f"{key}: {{{table}}}")
+            table = []
+            for n in range(6):
+                with suppress(UndefinedValue):
+                    table.append(f"{n}: {value(n)}")
+            shown.append(f"{key}: {{{', '.join(table)}}}")
         elif isinstance(value, list) and value and isinstance(value[0], list):
             shown.append(f"{key} = [{', '.join(show(row) for row in value)}]")
         else:
@@ -261,6 +281,9 @@ def _check_refutations(theorem: Theorem, report: Report) -> None:
         outside = r.domain.contains(point)
         if outside:
             raise ProofError(f"{r.name}: the witness is outside the domain: {outside}")
+        for side in (r.claim.lhs, r.claim.rhs):
+            if side.has(sp.Derivative):  # its value at one point says not that it has a meaning
+                Context(r.domain).term(side)
         if compare(r.claim.lhs, r.claim.relation, r.claim.rhs, point) is not False:
             raise ProofError(f"{r.name}: the claim holds at the witness")
         gap = difference(r.claim.lhs, r.claim.rhs, point)
@@ -274,6 +297,7 @@ def _check_refutations(theorem: Theorem, report: Report) -> None:
 def _check_mutants(theorem: Theorem, ledger: Any, report: Report) -> None:
     statements: tuple[Clause | Refutation, ...] = (*theorem.clauses, *theorem.refutes)
     parts = {p.name: p for p in statements}
+    seen: list[tuple[str, Claim, Domain]] = []
     for m in theorem.mutants:
         if m.of not in parts:
             raise MalformedTheorem(f"mutant {m.name!r} is of an unknown clause {m.of!r}")
@@ -281,11 +305,13 @@ def _check_mutants(theorem: Theorem, ledger: Any, report: Report) -> None:
         claim, domain = mutated(m, original)
         if claim == original.claim and domain.means(original.domain):
             raise MalformedTheorem(f"mutant {m.name!r} changes nothing")
+        if any(m.of == of and claim == c and domain.means(d) for of, c, d in seen):
+            raise MalformedTheorem(f"mutant {m.name!r} says the same as one before it")
+        seen.append((m.of, claim, domain))
         _check_symbols(domain, claim)
         # A refuted claim's own witness is the first point tried for its mutants.
         points = [as_point(original.witness)] if isinstance(original, Refutation) else []
-        # Losing its meaning refutes a mutant only if it drops an assumption of the original.
-        witness = _falsify(domain, claim, m.name, points, not domain.means(original.domain))
+        witness = _falsify(domain, claim, m.name, points, original.domain)
         report.mutants.append(MutantReport(m.name, witness is not None, witness or ""))
         if witness is None:
             raise ProofError(f"mutant {m.name!r} was not refuted")
@@ -304,9 +330,12 @@ def mutated(m: Mutant, original: Any) -> tuple[Claim, Domain]:
 
 
 def _falsify(
-    domain: Domain, claim: Claim, seed: str, first: list[Any], undefined_counts: bool
+    domain: Domain, claim: Claim, seed: str, first: list[Any], original: Domain
 ) -> str | None:
-    """An exact point of the domain where the claim is false or has no value."""
+    """An exact point of the domain where the claim is false.
+
+    Having no value there counts only at a point that an assumption of the original excludes.
+    """
     if domain.group is not None:
         first = [{**p, "group": domain.group} for p in first]
     candidates = [p for p in first if domain.contains(p) is None]
@@ -318,7 +347,7 @@ def _falsify(
         except Unsupported:
             continue
         except UndefinedValue as problem:
-            if undefined_counts:
+            if original.excludes(point):
                 return f"{_show_point(point)}: undefined ({problem})"
     return None
 

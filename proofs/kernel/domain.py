@@ -8,8 +8,7 @@ rewards and scores indexed by rollout) and :class:`Table` (an arbitrary function
 from __future__ import annotations
 
 import random
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -17,8 +16,9 @@ from typing import Any
 import sympy as sp
 from flint import fmpq
 
-from proofs.kernel.errors import MalformedTheorem
-from proofs.kernel.terms import as_term
+from proofs.kernel.errors import MalformedTheorem, UndefinedValue
+from proofs.kernel.names import check_apart, check_function, check_name
+from proofs.kernel.terms import as_term, is_number
 
 __all__ = [
     "COORDINATE",
@@ -35,8 +35,6 @@ __all__ = [
 ]
 
 Point = dict[Any, Any]
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")  # what a reader cannot take for a formula
-TAKEN = {"asin", "binomial", "exp", "factorial", "log", "oo", "pi", "sqrt"}  # the language's own
 D = sp.Symbol("D")  # number of score coordinates: scores are vectors of any dimension
 COORDINATE = sp.Symbol("d")
 REWARDS, SCORE = sp.IndexedBase("R"), sp.IndexedBase("s")
@@ -82,7 +80,7 @@ class Real:
     high: Any = None
     open_low: bool = True
     open_high: bool = True
-    samples: tuple[Any, ...] = ()  # points to draw samples from, instead of the whole interval
+    samples: tuple[Any, ...] = ()  # points at which both sides can be evaluated, to draw from
 
     def __post_init__(self) -> None:
         _settle_bounds(self)
@@ -207,14 +205,23 @@ def exact(value: Any) -> fmpq:
     raise TypeError(f"not an exact rational: {value!r}")
 
 
+def _table(values: dict[int, fmpq]) -> Callable[[int], fmpq]:
+    def value(n: int) -> fmpq:
+        if n not in values:
+            raise UndefinedValue(f"the table has no value at {n}")
+        return values[n]
+
+    return value
+
+
 def as_point(pairs: Any) -> Point:
     """A witness as written down: numbers and (nested) lists of numbers become exact."""
 
     def convert(value: Any) -> Any:
         if isinstance(value, list | tuple):
             return [convert(v) for v in value]
-        if isinstance(value, dict):  # an arbitrary function, as a table
-            return {int(n): exact(v) for n, v in value.items()}.__getitem__
+        if isinstance(value, sp.Dict):  # an arbitrary function, as a table
+            return _table({int(n): exact(v) for n, v in value.items()})
         return exact(value)
 
     return {key: convert(value) for key, value in pairs}
@@ -222,7 +229,7 @@ def as_point(pairs: Any) -> Point:
 
 def _check_names(declarations: Any, taken: set[Any] = frozenset()) -> None:  # type: ignore[assignment]
     """Names are plain symbols without assumptions, used once, none with a leading underscore."""
-    names = {s.name for s in taken}
+    names = list(taken)
     for d in declarations:
         if isinstance(d, Integer | Real):
             symbols = [d.symbol]
@@ -237,28 +244,18 @@ def _check_names(declarations: Any, taken: set[Any] = frozenset()) -> None:  # t
                         f"{base} carries assumptions; types belong to the domain"
                     )
         else:
-            if type(d.function) is not sp.core.function.UndefinedFunction:
-                raise MalformedTheorem(f"{d.function} is not an arbitrary function")
-            if d.function != sp.Function(d.function.__name__):
-                raise MalformedTheorem(f"{d.function} carries assumptions; it is to be arbitrary")
+            check_function(d.function)
             symbols = [sp.Symbol(d.function.__name__)]
         for s in symbols:
-            if type(s) is not sp.Symbol or s != sp.Symbol(s.name):
-                raise MalformedTheorem(f"{s} carries assumptions; types belong to the domain")
-            if not NAME.match(s.name) or s.name in TAKEN:
-                raise MalformedTheorem(
-                    f"{s.name!r} is no name: a letter, then letters, digits and underscores, and "
-                    "no name of the language"
-                )
-            if s.name in names:
-                raise MalformedTheorem(f"the name {s} is declared twice")
-            names.add(s.name)
+            check_name(s)
+        names += symbols
+    check_apart(names)
 
 
 def _is_plain(bound: sp.Expr) -> bool:
     """Rational arithmetic on variables: nothing in it can depend on the rollouts or an index."""
-    if isinstance(bound, sp.Rational):
-        return True
+    if is_number(bound):
+        return bound is not sp.pi
     if type(bound) in (sp.Add, sp.Mul, sp.Pow):
         return all(_is_plain(a) for a in bound.args)
     return type(bound) is sp.Symbol
@@ -270,8 +267,9 @@ def _within_unit(d: Integer | Real, *, inside: bool) -> bool:
         return False
     if not isinstance(d.high, sp.Rational):
         return False
-    low = d.low > 0 or (d.low == 0 and (d.open_low or not inside))
-    return bool(low and (d.high < 1 or (d.high == 1 and (d.open_high or not inside))))
+    low, high = exact(d.low), exact(d.high)
+    above = low > 0 or (low == 0 and (d.open_low or not inside))
+    return bool(above and (high < 1 or (high == 1 and (d.open_high or not inside))))
 
 
 @dataclass(frozen=True)
@@ -341,7 +339,10 @@ class Domain:
         def meaning(d: Declaration) -> Declaration:
             if isinstance(d, Integer):
                 return replace(d, spread=0)
-            return replace(d, samples=()) if isinstance(d, Real) else d
+            if not isinstance(d, Real):
+                return d
+            open_low, open_high = d.open_low or d.low is None, d.open_high or d.high is None
+            return replace(d, samples=(), open_low=open_low, open_high=open_high)
 
         mine, theirs = map(meaning, self.declarations), map(meaning, other.declarations)
         return tuple(mine) == tuple(theirs)
@@ -425,6 +426,11 @@ class Domain:
                 return f"{d.function} has no value"
         return None
 
+    def excludes(self, point: Point) -> bool:
+        """Whether a point that gives every variable a value breaks one of the rules."""
+        named = {v.symbol for v in self.variables} <= set(point)
+        return named and self.contains(point) is not None
+
     def _group_problem(self, d: Group, point: Point) -> str | None:
         if d.success is not None:
             return None if d.slope in point else "the group has no slope"
@@ -444,17 +450,20 @@ class Domain:
             return "the rewards are all equal"
         return None
 
-    def points(self, seed: str, wanted: int, near: tuple[int, ...] = ()) -> Iterator[Point]:
+    def points(
+        self, seed: str, wanted: int, near: tuple[int, ...] = (), *, anywhere: bool = False
+    ) -> Iterator[Point]:
         """Reproducible exact rational points of the domain, corners of it first.
 
-        ``near`` are integers worth a try, such as those that occur in a statement.
+        ``near`` are integers worth a try, such as those that occur in a statement; ``anywhere``
+        looks at the whole interval of a real variable, whatever samples its author asks for.
         """
         from proofs.kernel.sampling import draw
 
         rng = random.Random(seed)
         found = 0
         for attempt in range(60 * wanted):
-            point = draw(self, rng, corner=attempt % 3 == 0, near=near)
+            point = draw(self, rng, corner=attempt % 3 == 0, near=near, anywhere=anywhere)
             if point is None or self.contains(point) is not None:
                 continue
             yield point

@@ -2,6 +2,7 @@
 
 Samples are no proof. They are a second look, independent of the prover, so they go where a
 mistake would show: corners, values far out, and integers that the statement itself mentions.
+Where an author names the points that can be evaluated, those and the whole interval are drawn.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ __all__ = ["draw"]
 
 
 def draw(
-    domain: Domain, rng: random.Random, corner: bool, near: tuple[int, ...] = ()
+    domain: Domain,
+    rng: random.Random,
+    corner: bool,
+    near: tuple[int, ...] = (),
+    anywhere: bool = False,
 ) -> Point | None:
     """One point, or None if the draw left the domain; the caller checks that it is inside."""
     point: Point = {}
@@ -32,7 +37,7 @@ def draw(
                     return None
                 point[d.symbol] = fmpq(value)
             elif isinstance(d, Real):
-                point[d.symbol] = _real(d, point, rng, corner)
+                point[d.symbol] = _real(d, point, rng, corner, anywhere)
             elif isinstance(d, Group):
                 _group(d, point, rng)
             else:
@@ -78,8 +83,8 @@ def _far(rng: random.Random) -> int:
     return 10 ** rng.randint(2, 9) if rng.random() < 0.1 else 1
 
 
-def _real(d: Real, point: Point, rng: random.Random, corner: bool) -> fmpq:
-    if d.samples:
+def _real(d: Real, point: Point, rng: random.Random, corner: bool, anywhere: bool) -> fmpq:
+    if d.samples and not anywhere:
         return exact(sp.sympify(rng.choice(d.samples)))
     u = fmpq(rng.randint(1, 96), 97)
     if corner:

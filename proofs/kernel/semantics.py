@@ -69,7 +69,7 @@ def compare(lhs: sp.Expr, relation: str, rhs: sp.Expr, point: dict[Any, Any]) ->
         if gap.is_finite() and float(gap.rad().mid()) <= 10.0**-DIGITS:
             return None
     if not gap.is_finite():
-        raise UndefinedValue("no finite value")
+        raise Unsupported("no finite value, at this precision")
     raise Unsupported(f"the ball is too wide to check {DIGITS} digits: {gap}")
 
 
@@ -87,6 +87,8 @@ def _integer(value: Value, what: str) -> int:
         return value
     if isinstance(value, fmpq) and value.q == 1:
         return int(value.p)
+    if isinstance(value, arb) and (value.contains_integer() or not value.is_finite()):
+        raise Unsupported(f"{what} is known as a ball only: {value}")
     raise UndefinedValue(f"{what} is not an integer: {value}")
 
 
@@ -156,11 +158,20 @@ def _value(e: sp.Expr, point: dict[Any, Any]) -> Value:  # one branch per node o
     if isinstance(e, sp.exp):
         return _ball(_value(e.args[0], point)).exp()
     if isinstance(e, sp.log):
-        return _ball(_value(e.args[0], point)).log()
+        x = _value(e.args[0], point)
+        if isinstance(x, arb | fmpq) and x <= 0:
+            raise UndefinedValue(f"log({x})")
+        return _ball(x).log()
     if isinstance(e, sp.asin):
-        return _ball(_value(e.args[0], point)).asin()
+        x = _value(e.args[0], point)
+        if isinstance(x, arb | fmpq) and abs(x) > 1:
+            raise UndefinedValue(f"asin({x})")
+        return _ball(x).asin()
     if isinstance(e, sp.beta):
-        a, b = (_ball(_value(x, point)) for x in e.args)
+        a, b = (_value(x, point) for x in e.args)
+        if any(isinstance(x, arb | fmpq) and x <= 0 for x in (a, b)):
+            raise UndefinedValue(f"B({a}, {b}): Euler's integral diverges")
+        a, b = _ball(a), _ball(b)
         return a.gamma() * b.gamma() / (a + b).gamma()
     if isinstance(e, RolloutMean):
         if "group" not in point or point["group"].success is None:
@@ -202,8 +213,8 @@ def _power(e: sp.Expr, point: dict[Any, Any]) -> Value:
                 raise UndefinedValue("division by zero")
             root = 1 / root
         return root ** abs(n)
-    if isinstance(base, fmpq) and base == 0:
-        raise UndefinedValue("zero to a non-integer power")
+    if isinstance(base, fmpq | arb) and not base > 0:
+        raise Unsupported(f"a non-integer power of {base}")
     return (_ball(exponent) * _ball(base).log()).exp()
 
 
@@ -294,7 +305,7 @@ def _beta_mean(e: sp.Expr, point: dict[Any, Any]) -> Value:
     origin = {**point, var: fmpq(0)}
     plain = not h.has(sp.log, sp.asin, sp.exp)
     for power in h.atoms(sp.Pow) if plain else ():
-        plain = plain and var not in power.exp.free_symbols
+        plain = plain and power.exp.free_symbols <= set(point)
         n = _value(power.exp, origin) if plain else None
         plain = plain and isinstance(n, fmpq) and n.q == 1 and n >= 0
     if not plain:

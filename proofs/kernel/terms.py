@@ -6,6 +6,8 @@ Expressions are inert data here. The kernel never calls ``simplify``, ``doit``, 
 
 from __future__ import annotations
 
+import re
+from math import gcd
 from typing import Any
 
 import sympy as sp
@@ -23,8 +25,10 @@ __all__ = [
     "half",
     "indices",
     "integers",
+    "is_number",
     "peel",
     "reals",
+    "substitute",
 ]
 
 half = sp.Rational(1, 2)
@@ -96,25 +100,65 @@ def peel(total: sp.Sum) -> tuple[sp.Expr, sp.Symbol, sp.Expr, sp.Expr]:
     return (sp.Sum(total.function, *within) if within else total.function), var, low, high
 
 
+def is_number(e: Any) -> bool:
+    """A rational number in lowest terms or π, as SymPy itself makes them."""
+    if e is sp.pi:
+        return True
+    if not isinstance(e, sp.Rational) or type(e).__module__ != sp.Rational.__module__:
+        return False
+    return e.q > 0 and gcd(int(e.p), int(e.q)) == 1
+
+
+# -- bound variables -----------------------------------------------------------------------------
+
+
+_BINDERS = (sp.Sum, BetaMean, PoissonMean)
+_OWN_NAME = re.compile(r"_(\d+)\Z")
+
+
 def canonical(expr: sp.Expr) -> sp.Expr:
-    """Rename bound variables by nesting depth, so that α-equivalent terms are equal."""
-    return _rename(sp.sympify(expr), 0)
+    """Rename bound variables by nesting depth, so that α-equivalent terms are equal.
 
-
-def _rename(expr: sp.Expr, depth: int) -> sp.Expr:
-    if not expr.args or not expr.has(sp.Sum, BetaMean, PoissonMean, sp.Derivative):
+    The names are _0, _1, …; what is free in the term keeps its name, and is never captured.
+    """
+    expr = sp.sympify(expr)
+    if not expr.has(*_BINDERS):
         return expr
-    if isinstance(expr, sp.Sum):
-        inner, var, low, high = peel(expr)
-        dummy = sp.Symbol(f"_{depth}")
-        body = _rename(inner, depth + 1).xreplace({var: dummy})
-        return sp.Sum(body, (dummy, _rename(low, depth), _rename(high, depth)))
-    if isinstance(expr, BetaMean | PoissonMean):
-        body, var, *rest = expr.args
-        dummy = sp.Symbol(f"_{depth}")
-        return expr.func(
-            _rename(body, depth + 1).xreplace({var: dummy}),
-            dummy,
-            *(_rename(r, depth) for r in rest),
-        )
-    return expr.func(*(_rename(a, depth) for a in expr.args))
+    apart = _apart(expr)
+    own = (_OWN_NAME.match(s.name) for s in apart.free_symbols if isinstance(s, sp.Symbol))
+    return _named(apart, 1 + max((int(m[1]) for m in own if m), default=-1))
+
+
+def substitute(expr: sp.Expr, replace: dict[Any, Any]) -> sp.Expr:
+    """Put terms in for free symbols; a bound variable never captures what is put in."""
+    return canonical(_apart(sp.sympify(expr)).xreplace(replace))
+
+
+def _bind(expr: sp.Expr, body: sp.Expr, old: sp.Symbol, new: sp.Symbol, ends: Any) -> sp.Expr:
+    body = body.xreplace({old: new})
+    return sp.Sum(body, (new, *ends)) if isinstance(expr, sp.Sum) else expr.func(body, new, *ends)
+
+
+def _split(expr: sp.Expr) -> tuple[sp.Expr, sp.Symbol, Any]:
+    body, var, *ends = peel(expr) if isinstance(expr, sp.Sum) else expr.args
+    return body, var, ends
+
+
+def _apart(expr: sp.Expr) -> sp.Expr:
+    """Every bound variable gets a name that occurs nowhere else."""
+    if not expr.has(*_BINDERS):
+        return expr
+    if isinstance(expr, _BINDERS):
+        body, var, ends = _split(expr)
+        return _bind(expr, _apart(body), var, sp.Dummy(), map(_apart, ends))
+    return expr.func(*map(_apart, expr.args))
+
+
+def _named(expr: sp.Expr, depth: int) -> sp.Expr:
+    if not expr.has(*_BINDERS):
+        return expr
+    if isinstance(expr, _BINDERS):
+        body, var, ends = _split(expr)
+        ends = (_named(end, depth) for end in ends)
+        return _bind(expr, _named(body, depth + 1), var, sp.Symbol(f"_{depth}"), ends)
+    return expr.func(*(_named(a, depth) for a in expr.args))

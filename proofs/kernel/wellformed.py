@@ -16,7 +16,16 @@ import sympy as sp
 from proofs.kernel.algebra import Algebra
 from proofs.kernel.domain import D, Domain, Group, Integer, Real, Table
 from proofs.kernel.errors import MalformedTheorem, Undecided
-from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, Rounded, as_term, peel
+from proofs.kernel.names import check_apart, check_function, check_name
+from proofs.kernel.terms import (
+    BetaMean,
+    PoissonMean,
+    RolloutMean,
+    Rounded,
+    as_term,
+    is_number,
+    peel,
+)
 
 __all__ = ["LARGEST_PRECISION", "Terms", "bound_symbols", "check_form", "depends_on"]
 
@@ -62,6 +71,7 @@ def check_form(domain: Domain, term: sp.Expr, bound: frozenset[sp.Symbol] = froz
     """Raise unless the term is well-formed over the domain; ``bound``: binders around it."""
     declared = {v.symbol for v in domain.variables}
     labels = {base.label for base in _bases(domain)}
+    labels |= {sp.Symbol(d.function.__name__) for d in domain.declarations if isinstance(d, Table)}
     _form(term, domain, declared | labels, bound, inside_mean=False)
 
 
@@ -78,12 +88,10 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: 
         _form(part, domain, taken, bound | frozenset(more), mean)
 
     def binder(symbol: Any) -> None:
-        if type(symbol) is not sp.Symbol or symbol != sp.Symbol(symbol.name):
-            raise MalformedTheorem(f"{symbol} is not a plain symbol and cannot be bound")
-        if symbol in taken or symbol in bound or symbol.name.startswith("_"):
-            raise MalformedTheorem(f"{symbol} cannot be bound here: the name is taken")
+        check_name(symbol)
+        check_apart((symbol, *taken, *bound))
 
-    if _is_number(e):
+    if is_number(e):
         return
     if isinstance(e, sp.Symbol):
         if type(e) is not sp.Symbol or e != sp.Symbol(e.name):
@@ -140,16 +148,19 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: 
         return
     tables = {d.function for d in domain.declarations if isinstance(d, Table)}
     if isinstance(e, sp.core.function.AppliedUndef) and e.func in tables and len(e.args) == 1:
+        check_function(e.func)  # it equals the declared one, and may yet be another
         down(e.args[0])
         return
     raise MalformedTheorem(f"{type(e).__name__} is not in the language: {e}")
 
 
-def _is_number(e: Any) -> bool:
-    """A rational number or π, as SymPy itself makes them."""
-    if e is sp.pi:
+def _is_algebraic(body: sp.Expr, var: sp.Symbol) -> bool:
+    """Made of + · / and rational powers of ``var``: it grows no faster than a polynomial."""
+    if var not in body.free_symbols or body == var:
         return True
-    return isinstance(e, sp.Rational) and type(e).__module__ == sp.Rational.__module__
+    if type(body) in (sp.Add, sp.Mul):
+        return all(_is_algebraic(a, var) for a in body.args)
+    return type(body) is sp.Pow and body.exp.is_Rational and _is_algebraic(body.base, var)
 
 
 class Terms:
@@ -226,6 +237,7 @@ class Terms:
             )._defined(body)
         elif isinstance(e, PoissonMean):
             body, var, rate = e.args
+            self._need(_is_algebraic(body, var), f"convergence of the mean of {body}")
             self._defined(rate)
             self._need(self._positive(rate), f"{rate} > 0")
             self._inside(("count", var), self.domain.extended(Integer(var, 0)))._defined(body)
@@ -277,6 +289,8 @@ class Terms:
         elif isinstance(e, sp.factorial):
             self._integer(e.args[0])
             self._need(algebra.nonnegative(e.args[0]), f"factorial of {e.args[0]}")
+        elif isinstance(e, Rounded):
+            self._need(not self._moves(e.args[0]), f"the derivative of {e}, a step function")
         elif isinstance(e, sp.KroneckerDelta):
             for a in e.args:
                 self._integer(a)
