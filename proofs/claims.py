@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from proofs.kernel.check import check_fields
+from proofs.kernel.errors import MalformedTheorem
 from proofs.kernel.theorem import Theorem
 from proofs.ledger import LedgerError, in_order
 from proofs.source import resolves
@@ -40,6 +43,10 @@ def load(path: Path) -> tuple[Theorem, ...]:
     for name, theorem in named:
         if type(theorem) is not Theorem:
             raise ClaimsError(f"{path}: {name} must be a Theorem; got {type(theorem).__name__}")
+        try:
+            check_fields(theorem)
+        except MalformedTheorem as problem:
+            raise ClaimsError(f"{path}: {name}: {problem}") from None
     if not named:
         raise ClaimsError(
             f"{path} has no theorems: define THEOREMS = (…,) or functions annotated '-> Theorem'"
@@ -87,14 +94,27 @@ def _run(path: Path) -> ModuleType:
 def _functions(path: Path, module: ModuleType) -> list[Any]:
     found = []
     for name, value in vars(module).items():
-        if name.startswith("_") or not inspect.isfunction(value) or value.__module__ != MODULE:
+        if name.startswith("_"):
             continue
-        returns = value.__annotations__.get("return")
-        if returns is Theorem or (isinstance(returns, str) and returns.split(".")[-1] == "Theorem"):
-            if inspect.signature(value).parameters:
-                line = value.__code__.co_firstlineno
+        if type(value) is Theorem:
+            raise ClaimsError(
+                f"{path}: {name} would not be checked: list it in THEOREMS = ({name},)"
+            )
+        function = inspect.unwrap(value) if callable(value) else value  # it may be cached
+        if not inspect.isfunction(function) or function.__module__ != MODULE:
+            continue
+        returns = function.__annotations__.get("return")
+        shown = returns if isinstance(returns, str) else getattr(returns, "__name__", str(returns))
+        line = function.__code__.co_firstlineno
+        if shown.split(".")[-1] == "Theorem":
+            if inspect.signature(function).parameters:
                 raise ClaimsError(f"{path}, line {line}: {name} must take no arguments")
             found.append(value)
+        elif re.search(r"\bTheorem\b", str(returns)):
+            raise ClaimsError(
+                f"{path}, line {line}: {name} returns {shown}, and would not be checked: annotate "
+                "it '-> Theorem', list what it returns in THEOREMS, or give it a name with '_'"
+            )
     return found
 
 

@@ -174,23 +174,31 @@ def _check(theorem: Theorem, reports: Mapping[str, Report]) -> Report:
 
 def _check_corrections(reports: Mapping[str, Report]) -> None:
     """A refutation is open until the theorem that is true instead is proved; so are its users."""
-    for name, report in reports.items():
-        theorem = report.theorem
-        doubts = [
-            f"it is corrected by {other}, which is {found.verdict if found else 'not checked'}"
-            for other in theorem.corrected_by
-            if (found := reports.get(other)) is None or found.verdict != "proved"
-        ]
-        doubts += [
-            f"it uses {other}, which is open"
-            for other in theorem.uses
-            if other in reports and reports[other].verdict == "open" and report.verdict != "open"
-        ]
-        if name in theorem.corrected_by:
-            doubts.append("it names itself as its correction")
-        if doubts:
-            report.problems += doubts
-            report.verdict, report.grade = "open", None
+    while any(_doubt(name, report, reports) for name, report in reports.items()):
+        pass  # one that became open may open others, whatever their order
+
+
+def _doubt(name: str, report: Report, reports: Mapping[str, Report]) -> bool:
+    """Whether the report became open just now."""
+    if report.verdict == "open":
+        return False
+    theorem = report.theorem
+    doubts = [
+        f"it is corrected by {other}, which is {found.verdict if found else 'not checked'}"
+        for other in theorem.corrected_by
+        if (found := reports.get(other)) is None or found.verdict != "proved"
+    ]
+    doubts += [
+        f"it uses {other}, which is open"
+        for other in theorem.uses
+        if other in reports and reports[other].verdict == "open"
+    ]
+    if name in theorem.corrected_by:
+        doubts.append("it names itself as its correction")
+    if doubts:
+        report.problems += doubts
+        report.verdict, report.grade = "open", None
+    return bool(doubts)
 
 
 # -- two at a time -------------------------------------------------------------------------------

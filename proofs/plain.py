@@ -15,7 +15,7 @@ from sympy.printing.pretty.pretty_symbology import greek_unicode
 
 from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, Rounded, canonical
 
-__all__ = ["Plain"]
+__all__ = ["Plain", "shown_symbol"]
 
 SUM, PRODUCT, POWER, ATOM = range(4)  # how tightly a text binds
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -73,7 +73,7 @@ class Plain:
 
     def _structure(self, e: sp.Expr) -> tuple[str, int]:
         if isinstance(e, sp.Symbol):
-            return _symbol(e), ATOM
+            return shown_symbol(e), ATOM
         if e.is_Rational:
             text = str(e).replace("-", "−")
             return text, SUM if e < 0 else ATOM if e.is_Integer else PRODUCT
@@ -88,13 +88,13 @@ class Plain:
         if isinstance(e, sp.Sum):
             text = self._at(e.function, PRODUCT)
             for var, low, high in e.limits:
-                text = f"Σ_{{{_symbol(var)}={self.text(low)}..{self.text(high)}}} {text}"
+                text = f"Σ_{{{shown_symbol(var)}={self.text(low)}..{self.text(high)}}} {text}"
             return text, SUM
         if isinstance(e, sp.factorial):
             return f"{self._at(e.args[0], ATOM)}!", POWER
         if isinstance(e, sp.Derivative):
             body, (var, _) = e.args
-            return f"d/d{_symbol(var)} {self._at(body, PRODUCT)}", PRODUCT
+            return f"d/d{shown_symbol(var)} {self._at(body, PRODUCT)}", PRODUCT
         return self._function(e)
 
     def _index(self, e: sp.Expr) -> str:
@@ -120,7 +120,7 @@ class Plain:
         sign = ""
         for factor in e.args:
             if factor.is_Rational:
-                sign = "−" if factor < 0 else ""
+                sign = ("" if sign else "−") if factor < 0 else sign
                 above += [sp.Integer(abs(factor.p))] if abs(factor.p) != 1 else []
                 below += [sp.Integer(factor.q)] if factor.q != 1 else []
             elif factor.is_Pow and factor.exp.is_Rational and factor.exp < 0:
@@ -170,7 +170,7 @@ class Plain:
         return str(e), SUM
 
 
-def _symbol(e: sp.Symbol) -> str:
+def shown_symbol(e: sp.Symbol) -> str:
     return str(greek_unicode.get(e.name, e.name))
 
 

@@ -13,10 +13,11 @@ import sympy as sp
 
 from identity import __version__
 from proofs.kernel.check import Report
+from proofs.kernel.domain import Table
 from proofs.kernel.theorem import Cases, Chain, Clause, Induction, Refutation, StepReport, Theorem
 from proofs.ledger import TOPICS
 from proofs.lock import State
-from proofs.plain import Plain
+from proofs.plain import Plain, shown_symbol
 
 __all__ = ["Outcome", "Section", "explanation", "outcome", "printer", "to_json"]
 
@@ -190,14 +191,28 @@ def _notation() -> tuple[tuple[str, sp.Expr], ...]:
 
 def printer(theorem: Theorem) -> Plain:
     """A printer whose letters do not clash with the theorem's own symbols."""
+    own: set[str] = set()
     parts: tuple[Clause | Refutation, ...] = (*theorem.clauses, *theorem.refutes)
-    own = {
-        str(symbol)
-        for part in parts
-        for side in (part.claim.lhs, part.claim.rhs)
-        for symbol in side.free_symbols
-    }
+    for part in parts:
+        for term in (part.claim.lhs, part.claim.rhs, *_steps(getattr(part, "proof", None))):
+            own |= {shown_symbol(symbol) for symbol in term.atoms(sp.Symbol)}
+        for d in part.domain.declarations:
+            name = d.function.__name__ if isinstance(d, Table) else None
+            symbol = sp.Symbol(name) if name else getattr(d, "symbol", None)
+            own |= set() if symbol is None else {shown_symbol(symbol)}
     return Plain({term: letter for letter, term in _notation() if letter not in own})
+
+
+def _steps(proof: Any) -> Iterator[sp.Expr]:
+    """Every term that a derivation goes through."""
+    if isinstance(proof, Chain):
+        yield from (step.expr for step in proof.steps)
+    elif isinstance(proof, Cases):
+        for _, inner in proof.parts:
+            yield from _steps(inner)
+    elif isinstance(proof, Induction):
+        yield from _steps(proof.base)
+        yield from _steps(proof.step)
 
 
 def explanation(report: Report) -> tuple[list[Section], list[tuple[str, str]]]:

@@ -487,6 +487,7 @@ class ModulesDirective(LedgerDirective):
 
     names = (
         "terms",
+        "names",
         "domain",
         "semantics",
         "sampling",

@@ -29,7 +29,7 @@ from proofs.kernel.rules import Square, Termwise
 from proofs.kernel.theorem import Chain, Claim, Clause, Mutant, Step, Theorem
 
 d = COORDINATE
-e, h, x, y = sp.symbols("e h x y")
+c, h, x, y = sp.symbols("c h x y")
 
 
 def slope(at: sp.Symbol = d) -> sp.Expr:
@@ -55,10 +55,10 @@ def real_rewards() -> Theorem:
     line_residual = squared_residual(line)
     with_r = Domain(*real_spread.declarations[:3], rollout, *real_spread.declarations[3:])
     affine = Domain(*real_spread.declarations[:3], Real(x), Real(y), *real_spread.declarations[3:])
-    there = {d: e}
+    there = {d: c}
     norm, bound = (
-        sp.Sum((g**2).xreplace(there), (e, 1, D)),
-        sp.Sum(spread.xreplace(there), (e, 1, D)),
+        sp.Sum((g**2).xreplace(there), (c, 1, D)),
+        sp.Sum(spread.xreplace(there), (c, 1, D)),
     )
     return Theorem(
         id="groups.real-rewards",

@@ -624,12 +624,15 @@ def _solve(
     m = len(symbols)
     if m == 0:
         return {}
-    rows = [[exact(sp.expand(f).coeff(s, 1)) for s in symbols] for f in facts]
+    polys = [sp.Poly(f, *symbols) for f in facts]
+    if any(p.total_degree() > 1 for p in polys):
+        return None
+    rows = [[exact(p.coeff_monomial(s)) for s in symbols] for p in polys]
     matrix = fmpq_mat(m, m, [x for row in rows for x in row])
     if matrix.det() == 0:
         return None
     inverse = matrix.inv()
-    constants = [sp.expand(f).subs(dict.fromkeys(symbols, 0)) for f in facts]
+    constants = [p.coeff_monomial(1) for p in polys]
     slacks = [sp.Dummy("weak") for _ in range(m)]
     return {
         s: sp.Add(

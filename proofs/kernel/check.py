@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import reprlib
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import sympy as sp
 
@@ -33,7 +34,7 @@ from proofs.kernel.theorem import (
 )
 from proofs.kernel.wellformed import check_form
 
-__all__ = ["MutantReport", "Report", "check_theorem"]
+__all__ = ["MutantReport", "Report", "check_fields", "check_theorem"]
 
 SAMPLES = 50
 MUTANT_POINTS = 200
@@ -81,6 +82,7 @@ def check_theorem(
     report = Report(theorem)
     ledger = _Watched(ledger)
     try:
+        check_fields(theorem)
         _check_types(theorem)
         _check_form(theorem)
         for clause in theorem.clauses:
@@ -144,6 +146,39 @@ _PARTS = (Theorem, Clause, Claim, Chain, Cases, Induction, Step, Mutant, Refutat
 _ATOMS = (str, int, bool, float, Fraction, type(None))
 
 
+def check_fields(theorem: Theorem) -> None:
+    """Raise unless every field holds what it is declared to hold: text, or a tuple of parts.
+
+    A text where a tuple belongs would be taken apart letter by letter.
+    """
+    _check_fields(theorem, theorem.id if type(theorem.id) is str else "the theorem")
+
+
+def _check_fields(part: Any, where: str) -> None:
+    hints = get_type_hints(type(part))
+    for f in fields(part):
+        value = getattr(part, f.name)
+        if f.name == "check" and type(part) is Theorem:
+            if value is not None and not callable(value):
+                raise MalformedTheorem(f"{where}: check must be a function; got {value!r}")
+            continue
+        _check_field(value, hints[f.name], f"{where}: {f.name}")
+
+
+def _check_field(value: Any, hint: Any, where: str) -> None:
+    many = get_origin(hint) is tuple and get_args(hint)[1:] == (Ellipsis,)
+    kinds = (tuple,) if many else tuple(k for k in (get_args(hint) or (hint,)) if k is not Any)
+    if kinds and type(value) not in kinds and all(isinstance(k, type) for k in kinds):
+        names = {str: "text", tuple: "a tuple (with a comma, if it has one part)"}
+        wanted = " or ".join(names.get(k, f"a {k.__name__}") for k in kinds)
+        raise MalformedTheorem(f"{where} must be {wanted}; got {reprlib.repr(value)}")
+    if many:
+        for n, part in enumerate(value):
+            _check_field(part, get_args(hint)[0], f"{where}[{n}]")
+    elif type(value) in (Clause, Refutation, Mutant, Reference):
+        _check_fields(value, where)
+
+
 def _check_types(value: Any) -> None:
     """Every part is of the kernel's own type, and cannot change once it was looked at.
 
@@ -159,7 +194,9 @@ def _check_types(value: Any) -> None:
         for part in value:
             _check_types(part)
     elif type(value) in (list, dict):
-        raise MalformedTheorem(f"a part that can change: write a tuple (or sympy.Dict): {value!r}")
+        raise MalformedTheorem(
+            f"a part that can change: write a tuple (or sympy.Dict): {reprlib.repr(value)}"
+        )
     elif not (
         isinstance(value, sp.Basic | sp.core.function.FunctionClass) or type(value) in _ATOMS
     ):
@@ -186,6 +223,12 @@ def _check_form(theorem: Theorem) -> None:
 
 
 def _check_symbols(domain: Domain, claim: Claim) -> None:
+    for n, d in enumerate(domain.declarations):
+        if isinstance(d, Integer | Real):  # a bound has a value wherever the earlier ones have
+            earlier = Context(Domain.internal(*domain.declarations[:n]))
+            for bound in (d.low, d.high):
+                if bound is not None and not bound.is_Atom:
+                    earlier.term(bound)
     check_form(domain, claim.lhs)
     check_form(domain, claim.rhs)
     if claim.lhs == claim.rhs:
@@ -209,7 +252,7 @@ def _check_clause(clause: Clause, ledger: Any, report: Report) -> None:
 
 def _sample(name: str, domain: Domain, claim: Claim) -> int:
     """Evaluate at exact points, 50 digits. A false value is a bug of the kernel: report it."""
-    wanted = SAMPLES if domain.variables else 1
+    wanted = SAMPLES if domain.declarations else 1
     count = 0
     seen: set[str] = set()
     near = _numbers(domain, claim)
@@ -239,10 +282,20 @@ def _numbers(domain: Domain, claim: Claim) -> tuple[int, ...]:
     """Integers that the statement mentions: a mistake at one of them must not go unnoticed."""
     sums = [s for side in (claim.lhs, claim.rhs) for s in side.atoms(sp.Sum)]
     largest = 1000
+    if all(_is_polynomial(side) for side in (claim.lhs, claim.rhs)):
+        largest = 10**18  # quick to evaluate anywhere
     if domain.group is not None or any(s.function.has(sp.Sum) for s in sums):
         largest = 20  # a group, or a sum of sums, of a larger size would take too long
     found = {int(n) for side in (claim.lhs, claim.rhs) for n in side.atoms(sp.Integer)}
     return tuple(sorted(n for n in found if abs(n) <= largest))
+
+
+def _is_polynomial(e: sp.Expr) -> bool:
+    if type(e) in (sp.Add, sp.Mul):
+        return all(map(_is_polynomial, e.args))
+    if type(e) is sp.Pow:
+        return bool(e.exp.is_Integer) and abs(e.exp) < 100 and _is_polynomial(e.base)
+    return bool(e.is_Symbol or e.is_Rational)
 
 
 def _single(domain: Domain) -> bool:
@@ -281,9 +334,7 @@ def _check_refutations(theorem: Theorem, report: Report) -> None:
         outside = r.domain.contains(point)
         if outside:
             raise ProofError(f"{r.name}: the witness is outside the domain: {outside}")
-        for side in (r.claim.lhs, r.claim.rhs):
-            if side.has(sp.Derivative):  # its value at one point says not that it has a meaning
-                Context(r.domain).term(side)
+        _check_derivatives(r.domain, r.claim)
         if compare(r.claim.lhs, r.claim.relation, r.claim.rhs, point) is not False:
             raise ProofError(f"{r.name}: the claim holds at the witness")
         gap = difference(r.claim.lhs, r.claim.rhs, point)
@@ -292,6 +343,13 @@ def _check_refutations(theorem: Theorem, report: Report) -> None:
         shown.append(f"{_show_point(point)}: left side {left}, right side {right}")
     if shown:
         report.witness = " | ".join(shown)
+
+
+def _check_derivatives(domain: Domain, claim: Claim) -> None:
+    """That it has a value at one point does not say that a derivative exists on the domain."""
+    for side in (claim.lhs, claim.rhs):
+        if side.has(sp.Derivative):
+            Context(domain).term(side)
 
 
 def _check_mutants(theorem: Theorem, ledger: Any, report: Report) -> None:
@@ -309,6 +367,7 @@ def _check_mutants(theorem: Theorem, ledger: Any, report: Report) -> None:
             raise MalformedTheorem(f"mutant {m.name!r} says the same as one before it")
         seen.append((m.of, claim, domain))
         _check_symbols(domain, claim)
+        _check_derivatives(domain, claim)
         # A refuted claim's own witness is the first point tried for its mutants.
         points = [as_point(original.witness)] if isinstance(original, Refutation) else []
         witness = _falsify(domain, claim, m.name, points, original.domain)

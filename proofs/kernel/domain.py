@@ -18,7 +18,7 @@ from flint import fmpq
 
 from proofs.kernel.errors import MalformedTheorem, UndefinedValue
 from proofs.kernel.names import check_apart, check_function, check_name
-from proofs.kernel.terms import as_term, is_number
+from proofs.kernel.terms import as_term, is_number, is_settled
 
 __all__ = [
     "COORDINATE",
@@ -124,31 +124,33 @@ class Group:
 
     def latex(self) -> str:
         kind = r"\{0,1\}" if self.binary else r"\mathbb{R}"
-        text = rf"R_i \in {kind},\ s_i \in \mathbb{{R}}^D,\ 1 \le i \le {sp.latex(self.size)}"
+        R, s = sp.latex(self.rewards.label), sp.latex(self.scores.label)
+        text = rf"{R}_i \in {kind},\ {s}_i \in \mathbb{{R}}^D,\ 1 \le i \le {sp.latex(self.size)}"
         if self.correct is not None:
-            text += rf",\ \textstyle\sum_i R_i = {sp.latex(self.correct)}"
+            text += rf",\ \textstyle\sum_i {R}_i = {sp.latex(self.correct)}"
         if self.spread:
             text += r",\ \sigma > 0"
         if self.success is not None:
             p = sp.latex(self.success)
-            text += rf",\ (R_i, s_i)\ \text{{i.i.d.}},\ \Pr(R_i = 1) = {p}"
-            text += rf",\ \mathrm{{E}}[s_i] = 0,\ \mathrm{{E}}[R_i s_i] = \nabla {p}"
+            text += rf",\ ({R}_i, {s}_i)\ \text{{i.i.d.}},\ \Pr({R}_i = 1) = {p}"
+            text += rf",\ \mathrm{{E}}[{s}_i] = 0,\ \mathrm{{E}}[{R}_i {s}_i] = \nabla {p}"
         if self.flip is not None:
             t, f = map(sp.latex, self.flip)
             text += rf",\ \text{{rewarded with probability }}{t}\text{{ or }}{f}"
         return text
 
     def words(self) -> str:
-        text = f"rewards R[1..{self.size}] " + ("binary" if self.binary else "real")
+        text = f"rewards {self.rewards}[1..{self.size}] " + ("binary" if self.binary else "real")
         if self.correct is not None:
             text += f" with sum {self.correct}"
         if self.spread:
             text += ", not all equal"
         if self.success is not None:
             text += f", i.i.d. rollouts with success probability {self.success}"
+            text += f" of gradient {self.slope}[d]" if self.slope is not None else ""
         if self.flip is not None:
             text += f", rewarded with probability {self.flip[0]} if correct, {self.flip[1]} if not"
-        return text + ", scores s[i, d] in R^D"
+        return text + f", scores {self.scores}[i, d] in R^D"
 
     @property
     def reward_rate(self) -> sp.Expr:
@@ -214,6 +216,12 @@ def _table(values: dict[int, fmpq]) -> Callable[[int], fmpq]:
     return value
 
 
+def _given(d: Declaration, point: Point) -> bool:
+    if isinstance(d, Group):
+        return {d.rewards, d.scores} <= set(point) or d.slope in point
+    return isinstance(d, Table) and d.function in point
+
+
 def as_point(pairs: Any) -> Point:
     """A witness as written down: numbers and (nested) lists of numbers become exact."""
 
@@ -227,36 +235,47 @@ def as_point(pairs: Any) -> Point:
     return {key: convert(value) for key, value in pairs}
 
 
-def _check_names(declarations: Any, taken: set[Any] = frozenset()) -> None:  # type: ignore[assignment]
+def _check_names(declarations: Any, before: Any = ()) -> None:
     """Names are plain symbols without assumptions, used once, none with a leading underscore."""
-    names = list(taken)
+    names = [v.symbol for v in before if isinstance(v, Integer | Real)]
+    arrays = []
     for d in declarations:
         if isinstance(d, Integer | Real):
             symbols = [d.symbol]
-            if isinstance(d, Real) and d.samples and len(set(d.samples)) < 6:
-                raise MalformedTheorem(f"{d.symbol}: fewer than six sample points")
+            if isinstance(d, Real) and d.samples:
+                if not all(is_number(as_term(x)) and x is not sp.pi for x in d.samples):
+                    raise MalformedTheorem(f"{d.symbol}: sample points are rational numbers")
+                if len(set(d.samples)) < 6:
+                    raise MalformedTheorem(f"{d.symbol}: fewer than six sample points")
         elif isinstance(d, Group):
             bases = [d.rewards, d.scores] + ([] if d.slope is None else [d.slope])
             symbols = [base.label for base in bases]
+            arrays += symbols
             for base in bases:
                 if type(base) is not sp.IndexedBase or base != sp.IndexedBase(base.label.name):
                     raise MalformedTheorem(
                         f"{base} carries assumptions; types belong to the domain"
                     )
+        elif not isinstance(d, Table):
+            raise MalformedTheorem(f"a domain is made of declarations; {d!r} is none")
         else:
             check_function(d.function)
             symbols = [sp.Symbol(d.function.__name__)]
         for s in symbols:
             check_name(s)
         names += symbols
-    check_apart(names)
+    check_apart(names, arrays)
 
 
 def _is_plain(bound: sp.Expr) -> bool:
     """Rational arithmetic on variables: nothing in it can depend on the rollouts or an index."""
     if is_number(bound):
         return bound is not sp.pi
-    if type(bound) in (sp.Add, sp.Mul, sp.Pow):
+    if bound.args and not is_settled(bound):
+        return False
+    if type(bound) is sp.Pow:
+        return bool(bound.exp.is_Integer) and _is_plain(bound.base)
+    if type(bound) in (sp.Add, sp.Mul):
         return all(_is_plain(a) for a in bound.args)
     return type(bound) is sp.Symbol
 
@@ -287,7 +306,9 @@ class Domain:
                 for bound in (d.low, d.high):
                     free = bound.free_symbols if bound is not None else set()
                     if bound is not None and not _is_plain(bound):
-                        raise MalformedTheorem(f"the bound {bound} is not made of + · / and powers")
+                        raise MalformedTheorem(
+                            f"the bound {bound} is not made of + · / and whole powers of rationals"
+                        )
                     if not free <= seen:
                         raise MalformedTheorem(f"bound {bound} of {d.symbol} is not declared yet")
                 seen.add(d.symbol)
@@ -321,7 +342,7 @@ class Domain:
 
     # -- structure ---------------------------------------------------------------------------
     def extended(self, *more: Declaration) -> Domain:
-        _check_names(more, {v.symbol for v in self.variables})
+        _check_names(more, self.declarations)
         return Domain.internal(*self.declarations, *more)
 
     def without(self, symbol: sp.Symbol) -> Domain:
@@ -428,12 +449,20 @@ class Domain:
 
     def excludes(self, point: Point) -> bool:
         """Whether a point that gives every variable a value breaks one of the rules."""
-        named = {v.symbol for v in self.variables} <= set(point)
-        return named and self.contains(point) is not None
+        if not {v.symbol for v in self.variables} <= set(point):
+            return False
+        # A group or function that the point leaves out says nothing about it.
+        known = (d for d in self.declarations if isinstance(d, Integer | Real) or _given(d, point))
+        return Domain.internal(*known).contains(point) is not None
 
     def _group_problem(self, d: Group, point: Point) -> str | None:
         if d.success is not None:
-            return None if d.slope in point else "the group has no slope"
+            if d.slope is None:
+                return None
+            if d.slope not in point:
+                return "the group has no slope"
+            wanted = exact(point[D])
+            return None if len(point[d.slope]) == wanted else f"the slope has not {wanted} entries"
         size = int(exact(point[d.size]).p)
         rewards, scores = point.get(d.rewards), point.get(d.scores)
         if rewards is None or scores is None:

@@ -250,7 +250,10 @@ def _derivative(e: sp.Expr, point: dict[Any, Any]) -> Value:
     old = ctx.cap
     ctx.cap = 2
     try:
-        series = _value(e.args[0], {**point, var: arb_series([_ball(point[var]), 1])})
+        try:
+            series = _value(e.args[0], {**point, var: arb_series([_ball(point[var]), 1])})
+        except ValueError as problem:  # a divisor that is 0 there
+            raise Unsupported(f"the derivative of {e.args[0]}: {problem}") from None
         if isinstance(series, arb_series):
             return series[1]
         return fmpq(0)  # the body does not depend on the variable

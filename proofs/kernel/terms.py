@@ -11,6 +11,7 @@ from math import gcd
 from typing import Any
 
 import sympy as sp
+from sympy.printing.latex import LatexPrinter
 
 from proofs.kernel.errors import MalformedTheorem
 
@@ -26,6 +27,8 @@ __all__ = [
     "indices",
     "integers",
     "is_number",
+    "is_settled",
+    "latex",
     "peel",
     "reals",
     "substitute",
@@ -45,8 +48,9 @@ class _Inert(sp.Function):  # type: ignore[misc]
 class RolloutMean(_Inert):
     """``RolloutMean(h, lo, hi)``: E[h · 1(lo ≤ K ≤ hi)] over one group of i.i.d. rollouts.
 
-    K is the number of correct rollouts. The window states a convention: the update counts as 0
-    outside of it (GRPO's advantages are undefined at K = 0 and K = G).
+    K is the number of rewarded rollouts (correct ones, if the verifier has no noise). The window
+    states a convention: the update counts as 0 outside of it (GRPO's advantages are undefined at
+    K = 0 and K = G).
     """
 
     nargs = 3
@@ -100,6 +104,16 @@ def peel(total: sp.Sum) -> tuple[sp.Expr, sp.Symbol, sp.Expr, sp.Expr]:
     return (sp.Sum(total.function, *within) if within else total.function), var, low, high
 
 
+class _Latex(LatexPrinter):  # type: ignore[misc]
+    def _print_Derivative(self, e: sp.Derivative) -> str:
+        """In parentheses: what follows is not differentiated."""
+        return rf"\left({super()._print_Derivative(e)}\right)"
+
+
+def latex(expr: sp.Expr) -> str:
+    return str(_Latex().doprint(expr))
+
+
 def is_number(e: Any) -> bool:
     """A rational number in lowest terms or π, as SymPy itself makes them."""
     if e is sp.pi:
@@ -107,6 +121,17 @@ def is_number(e: Any) -> bool:
     if not isinstance(e, sp.Rational) or type(e).__module__ != sp.Rational.__module__:
         return False
     return e.q > 0 and gcd(int(e.p), int(e.q)) == 1
+
+
+def is_settled(e: sp.Expr) -> bool:
+    """Whether SymPy, given the same parts, makes the same term.
+
+    One built with ``evaluate=False`` changes its form, even its meaning, as soon as it is rebuilt.
+    """
+    try:
+        return bool(e.func(*e.args) == e)
+    except Exception:  # SymPy refuses to build it
+        return False
 
 
 # -- bound variables -----------------------------------------------------------------------------

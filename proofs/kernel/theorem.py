@@ -17,7 +17,7 @@ import sympy as sp
 from proofs.kernel.domain import Domain, Integer
 from proofs.kernel.errors import MalformedTheorem, ProofError, Undecided
 from proofs.kernel.rules import RULES, Context, Fact, settled, weakest
-from proofs.kernel.terms import as_term
+from proofs.kernel.terms import as_term, latex
 from proofs.kernel.wellformed import bound_symbols
 
 __all__ = [
@@ -55,7 +55,7 @@ class Claim:
 
     def latex(self) -> str:
         sign = {"=": "=", "<=": r"\le", "<": "<"}[self.relation]
-        return f"{sp.latex(self.lhs)} {sign} {sp.latex(self.rhs)}"
+        return f"{latex(self.lhs)} {sign} {latex(self.rhs)}"
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def check_chain(
         previous = step.expr
         if log is not None:
             seconds = time.perf_counter() - started
-            tex = sp.latex(previous)
+            tex = latex(previous)
             log.append(StepReport(step.text, procedure, seconds, step.relation, tex, step_grade))
     if previous != rhs:
         raise ProofError("the chain does not end at the right-hand side of its statement")

@@ -24,26 +24,25 @@ from proofs.kernel.terms import (
     Rounded,
     as_term,
     is_number,
+    is_settled,
     peel,
 )
 
 __all__ = ["LARGEST_PRECISION", "Terms", "bound_symbols", "check_form", "depends_on"]
 
-_PLAIN = (
-    sp.binomial,
-    sp.factorial,
-    sp.KroneckerDelta,
-    sp.exp,
-    sp.log,
-    sp.asin,
-    sp.beta,
-    RolloutMean,
-    BetaMean,
-    PoissonMean,
-    Rounded,
-)
+_PLAIN = {  # and how many arguments they have here: SymPy's logarithm may have a base
+    sp.binomial: 2,
+    sp.factorial: 1,
+    sp.KroneckerDelta: 2,
+    sp.exp: 1,
+    sp.log: 1,
+    sp.asin: 1,
+    sp.beta: 2,
+    Rounded: 2,
+}
 
 
+COUNT = sp.Symbol("K")  # of rewarded rollouts, as a mean's window prints it
 LARGEST_PRECISION = 4096  # bits of a rounded number
 
 
@@ -89,7 +88,7 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: 
 
     def binder(symbol: Any) -> None:
         check_name(symbol)
-        check_apart((symbol, *taken, *bound))
+        check_apart((symbol, *taken, *bound), [base.label for base in _bases(domain)])
 
     if is_number(e):
         return
@@ -99,6 +98,8 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: 
         if e not in bound and domain.variable(e) is None:
             raise MalformedTheorem(f"{e} is not declared")
         return
+    if not is_settled(e):
+        raise MalformedTheorem(f"{e} was built with evaluate=False: SymPy would change it")
     if type(e) in (sp.Add, sp.Mul, sp.Pow):
         for a in e.args:
             down(a)
@@ -137,12 +138,18 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: 
     if type(e) is RolloutMean:
         if domain.group is None or domain.group.success is None or inside_mean:
             raise MalformedTheorem("a mean over rollouts needs a random group, and does not nest")
-        for a in e.args:
-            down(a, mean=True)
+        if COUNT in taken | bound:
+            raise MalformedTheorem(f"{COUNT} is what the window of a mean over rollouts counts")
+        body, *window = e.args
+        for a in window:
+            down(a)
+        down(body, mean=True)
         return
     if type(e) is Rounded and not (e.args[1].is_Integer and 1 <= e.args[1] <= LARGEST_PRECISION):
         raise MalformedTheorem(f"{e}: the precision is a number from 1 to {LARGEST_PRECISION}")
     if type(e) in _PLAIN:
+        if len(e.args) != _PLAIN[type(e)]:
+            raise MalformedTheorem(f"{e} has {len(e.args)} arguments, not {_PLAIN[type(e)]}")
         for a in e.args:
             down(a)
         return
@@ -323,7 +330,7 @@ class Terms:
             self._defined(end)
             self._integer(end)
         count = sp.Symbol("_count")
-        fixed = Group(group.size, group.rewards, group.scores, correct=count)
+        fixed = Group(group.size, group.rewards, group.scores, correct=count, slope=group.slope)
         others = [d for d in self.domain.declarations if not isinstance(d, Group)]
         domain = Domain.internal(*others, Integer(count, low, high), fixed)
         self._inside(("mean", low, high), domain)._defined(body)

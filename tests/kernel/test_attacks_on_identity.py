@@ -12,10 +12,20 @@ import sympy as sp
 from flint import arb, fmpq
 from sympy.core.function import AppliedUndef, UndefinedFunction
 
-from proofs.groups.notation import G, R, d, i, j, k, r, s, total
-from proofs.kernel.algebra import Algebra
-from proofs.kernel.check import check_theorem
-from proofs.kernel.domain import SCORES, Domain, Group, Integer, Real, Table, as_point
+from proofs.groups.notation import G, R, d, i, j, k, r, total
+from proofs.kernel.algebra import Algebra, _solve
+from proofs.kernel.check import check_fields, check_theorem
+from proofs.kernel.domain import (
+    COORDINATE,
+    SCORES,
+    D,
+    Domain,
+    Group,
+    Integer,
+    Real,
+    Table,
+    as_point,
+)
 from proofs.kernel.errors import MalformedTheorem, ProofError, UndefinedValue, Unsupported
 from proofs.kernel.names import check_apart, check_function, check_name
 from proofs.kernel.rules import Context
@@ -41,6 +51,7 @@ from proofs.kernel.theorem import (
 )
 
 m, n, p, q, x, y = sp.symbols("m n p q x y")
+half = sp.Rational(1, 2)
 _0, _1, _2 = sp.symbols("_0 _1 _2")
 h = sp.Mul(*(x - c for c in range(1, 7)))  # 0 at the points that the author asks for
 SIX = Real(x, samples=tuple(range(1, 7)))
@@ -185,6 +196,41 @@ def test_names_do_not_look_alike() -> None:
     with pytest.raises(MalformedTheorem, match="twice"):
         check_apart((x, x))
     check_apart(sp.symbols("x x1 x2 alpha beta bar A_plus"))
+    for pair in ("x_12 x_1_2", "A Alpha", "P Rho"):
+        with pytest.raises(MalformedTheorem, match="look the same"):
+            check_apart(sp.symbols(pair))
+
+
+def test_a_name_does_not_look_as_if_it_had_an_index() -> None:
+    rewards = sp.symbols("R_1 R_i R1")
+    for symbol in rewards:
+        with pytest.raises(MalformedTheorem, match="entry of R"):
+            Domain(Integer(G, 2), Real(symbol), *SCORES, Group(G))
+    total_of_x = sp.Sum(sp.Symbol("x_i"), (i, 1, G))
+    with pytest.raises(MalformedTheorem, match="had an index"):
+        Context(Domain(Integer(G, 2), Real(sp.Symbol("x_i")))).term(total_of_x)
+    Domain(Integer(G, 2), Real(sp.Symbol("R_max")), Real(sp.Symbol("x_1")))
+
+
+@pytest.mark.parametrize(
+    "declaration",
+    [
+        lambda: Real("x"),
+        lambda: (Real(x),),
+        lambda: Real(x, sp.sqrt(2)),
+        lambda: Real(x, samples=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),
+        lambda: Real(x, samples=tuple(map(sp.sqrt, range(2, 9)))),
+        lambda: Real(sp.Symbol("inf")),
+    ],
+)
+def test_what_is_no_declaration_gets_a_sentence(declaration: Any) -> None:
+    with pytest.raises(MalformedTheorem):
+        Domain(declaration())
+
+
+def test_a_decoration_comes_with_advice() -> None:
+    with pytest.raises(MalformedTheorem, match="write sigma_hat"):
+        check_name(sp.Symbol("sigmahat"))
 
 
 def test_a_number_is_in_lowest_terms_with_a_positive_denominator() -> None:
@@ -199,6 +245,59 @@ def test_a_number_is_in_lowest_terms_with_a_positive_denominator() -> None:
         Context(Domain(Real(x))).term(crooked)
 
 
+# -- terms that SymPy would change -----------------------------------------------------------------
+
+once = sp.Pow(m, 1, evaluate=False)
+based = sp.log(x, sp.exp(2), evaluate=False)  # printed as log(x), and half of it when rebuilt
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        once,
+        based,
+        sp.log(1 + x, 1, evaluate=False),
+        sp.Mul(2, 3, x, evaluate=False),
+        sp.Add(x, x, evaluate=False),
+        sp.beta(x, evaluate=False),
+        sp.KroneckerDelta(n, m, (1, 3)),
+        sp.Sum(once, (q, 1, once)),
+    ],
+    ids=sp.srepr,
+)
+def test_a_term_is_one_that_sympy_leaves_alone(term: sp.Expr) -> None:
+    with pytest.raises(MalformedTheorem):
+        Context(Domain(Integer(m, 1), Integer(n, 1), Real(x, 1))).term(term)
+
+
+def test_a_bound_is_a_term_that_sympy_leaves_alone() -> None:
+    for bound in (once, once + 1, sp.Pow(sp.Pow(m, -1), -1, evaluate=False)):
+        with pytest.raises(MalformedTheorem):
+            Domain(Integer(m, 1), Integer(n, 0, bound))
+
+
+def test_slacks_read_a_bound_however_it_is_built() -> None:
+    """The second guard: what a bound says is read from the polynomial, not from its form."""
+    (slacks,) = (_solve((m, n), facts) for facts in [(m - 1, sp.Add(once, -n, evaluate=False))])
+    assert slacks is not None
+    assert {len(form.free_symbols) for form in slacks.values()} == {1, 2}
+
+
+def test_samples_go_to_large_numbers_of_a_polynomial_statement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("proofs.kernel.check.check_proof", lambda *_: "exact")
+    small = Claim(n, "<=", sp.Integer(10) ** 12)
+    assert "false at" in problem(theorem(clause(Domain(Integer(n, 0)), small)))
+
+
+def test_the_window_of_a_mean_is_not_random() -> None:
+    dp = sp.IndexedBase("dp")
+    domain = Domain(Integer(G, 2), Real(p, 0, 1), *SCORES, Group(G, success=p, slope=dp))
+    with pytest.raises(MalformedTheorem, match="random"):
+        Context(domain).term(RolloutMean(1, total(R[i], i), G))
+
+
 # -- what changes ----------------------------------------------------------------------------------
 
 
@@ -206,7 +305,32 @@ def test_parts_that_can_change_are_refused() -> None:
     good = theorem(clause(Domain(Real(x))))
     assert check_theorem(good, {}).verdict == "proved"
     for name, value in (("clauses", list(good.clauses)), ("assumptions", ["a"]), ("uses", [])):
-        assert "can change" in problem(Theorem(**{**vars(good), name: value}))
+        assert "must be a tuple" in problem(Theorem(**{**vars(good), name: value}))
+    table: Any = {0: 1, 1: 2}
+    at = Refutation("c", Domain(Real(x)), Claim(x, "=", 1), ((x, table),), "all")
+    assert "can change" in problem(theorem(refutes=(at,), corrected_by=("a.b",)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("words", 5, "words must be text; got 5"),
+        ("assumptions", ("a", 1), r"assumptions\[1\] must be text; got 1"),
+        ("assumptions", "one", "assumptions must be a tuple"),
+        ("references", ("arXiv 1",), r"references\[0\] must be a Reference; got 'arXiv 1'"),
+        ("mutants", Mutant("a", "c", rhs=x), "mutants must be a tuple"),
+        ("corrected_by", None, "corrected_by must be a tuple"),
+        ("clauses", (Mutant("a", "c"),), r"clauses\[0\] must be a Clause"),
+        ("clauses", (Clause("c", Domain(Real(x)), None, None),), r"clauses\[0\]: claim must be"),
+        ("mutants", (Mutant("a", "c", domain="R"),), r"domain must be a Domain or a NoneType"),
+        ("check", 5, "check must be a function"),
+    ],
+)
+def test_every_field_holds_what_it_should(name: str, value: Any, complaint: str) -> None:
+    good = theorem(clause(Domain(Real(x))))
+    with pytest.raises(MalformedTheorem, match=complaint):
+        check_fields(Theorem(**{**vars(good), name: value}))
+    check_fields(good)
 
 
 def test_a_table_is_a_witness() -> None:
@@ -278,7 +402,12 @@ def test_what_has_a_value_is_not_undefined(hidden: sp.Expr) -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [Domain(Real(x, open_low=False)), Domain(Real(x), Real(y)), Domain(Real(x, 0, 5))],
+    [
+        Domain(Real(x, open_low=False)),
+        Domain(Real(x), Real(y)),
+        Domain(Real(x, 0, 5)),
+        Domain(*Domain(Integer(G, 2), *SCORES).declarations, Real(x)),
+    ],
     ids=str,
 )
 def test_only_a_dropped_assumption_lets_undefined_count(other: Domain) -> None:
@@ -295,6 +424,24 @@ def test_a_dropped_assumption_still_counts() -> None:
     report = check_theorem(theorem(original, mutants=(near, Mutant("b", "c", rhs=x))), {})
     assert report.verdict == "proved"
     assert "undefined" in report.mutants[0].witness
+
+
+def test_leaving_out_a_function_or_group_drops_no_assumption() -> None:
+    near = Mutant("true where defined", "c", rhs=square.rhs * cancelled, domain=Domain(Real(x)))
+    sized = (Integer(G, 2), *SCORES, Group(G))
+    for more, fewer in (((Table(sp.Function("F")),), ()), (sized, sized[:-1])):
+        mutant = Mutant("a", "c", rhs=near.rhs, domain=Domain(*fewer, Real(x)))
+        it = theorem(clause(Domain(*more, Real(x))), mutants=(mutant, Mutant("b", "c", rhs=x)))
+        assert "was not refuted" in problem(it)
+
+
+def test_a_near_miss_with_a_derivative_has_a_meaning() -> None:
+    tied = Domain(Real(x, 1, 2), Real(y, x, x, False, False))
+    near = Mutant("a", "c", rhs=square.rhs * sp.Derivative(x * y, x) / (2 * x), domain=tied)
+    it = theorem(clause(Domain(Real(x))), mutants=(near, Mutant("b", "c", rhs=x)))
+    assert "x bounds another variable" in problem(it)
+    with pytest.raises(Unsupported):
+        evaluate(sp.Derivative((x**2 + x) ** 2 / (x * (x + 1)), x), {x: fmpq(0)})
 
 
 def test_the_same_near_miss_does_not_count_twice() -> None:
@@ -320,6 +467,38 @@ def test_what_has_no_value_is_undefined(term: sp.Expr, value: Any) -> None:
     with pytest.raises(UndefinedValue) as found:
         evaluate(term, {x: fmpq(value)})
     assert not isinstance(found.value, Unsupported)
+
+
+# -- bounds and witnesses --------------------------------------------------------------------------
+
+
+def test_a_bound_has_a_value_wherever_the_earlier_variables_have_one() -> None:
+    assert "n is non-zero" in problem(theorem(clause(Domain(Integer(n, 0, 5), Real(x, 0, 1 / n)))))
+    good = theorem(clause(Domain(Integer(n, 1, 5), Real(x, 0, 1 / n))))
+    assert check_theorem(good, {}).verdict == "proved"
+
+
+def test_a_slope_has_as_many_entries_as_the_scores() -> None:
+    dp = sp.IndexedBase("dp")
+    domain = Domain(Integer(G, 2), Real(p, 0, 1), *SCORES, Group(G, success=p, slope=dp))
+    point = ((G, 2), (p, sp.Rational(1, 2)), (D, 1), (COORDINATE, 1))
+    assert domain.contains(as_point((*point, (dp, (1,))))) is None
+    assert "entries" in str(domain.contains(as_point((*point, (dp, (1, 2, 3))))))
+
+
+def test_functions_alone_are_sampled_as_often_as_variables() -> None:
+    F = sp.Function("F")
+    claim = Claim((F(1) + 1) ** 2, "=", F(1) ** 2 + 2 * F(1) + 1)
+    assert check_theorem(theorem(clause(Domain(Table(F)), claim)), {}).samples == 50
+
+
+def test_the_slope_may_stand_inside_a_mean() -> None:
+    dp = sp.IndexedBase("dp")
+    domain = Domain(Integer(G, 2), Real(p, 0, 1), *SCORES, Group(G, success=p, slope=dp))
+    Context(domain).term(RolloutMean(R[1] * dp[d], 0, G))
+    K = sp.Symbol("K")
+    with pytest.raises(MalformedTheorem, match="counts"):
+        Context(domain).term(sp.Sum(RolloutMean(R[1] * K, 0, G), (K, 1, 3)))
 
 
 # -- what has no meaning ---------------------------------------------------------------------------
@@ -377,5 +556,3 @@ def test_a_mean_over_rollouts_is_still_evaluated() -> None:
     domain = Domain(Integer(G, 2), Real(p, 0, 1), *SCORES, Group(G, success=p, slope=slope))
     claim = Claim(RolloutMean(R[1], 0, G), "=", p)
     assert all(compare(claim.lhs, "=", p, point) for point in domain.points("mean", 5))
-    assert s is not None
-    assert d is not None

@@ -12,13 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sympy as sp
 from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
 from proofs import ledger, lock
 from proofs.cli import app
 from proofs.kernel.check import Report
+from proofs.kernel.domain import Group
+from proofs.kernel.terms import latex
 from proofs.kernel.theorem import Theorem
+from proofs.plain import Plain
 from tests.proofs import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -312,6 +316,7 @@ def claims(tmp_path: Path, text: str) -> Path:
         "def one() -> Theorem:\n    return ONE\ndef check() -> int:\n    return 1",
         "def one() -> 'kernel.Theorem':\n    return ONE\ndef _two() -> Theorem:\n    return 1 / 0",
         "from __future__ import annotations\ndef one() -> Theorem:\n    return ONE",
+        "from functools import cache\n@cache\ndef one() -> Theorem:\n    return ONE",
     ],
 )
 def test_what_counts_as_a_theorem_of_a_file(tmp_path: Path, text: str) -> None:
@@ -345,6 +350,12 @@ def test_what_counts_as_a_theorem_of_a_file(tmp_path: Path, text: str) -> None:
         ("THEOREMS = (tiny.true('m.a', uses=('m.a',)),)", "a cycle of uses: m.a → m.a"),
         ("THEOREMS = (tiny.true('m.a', implements=('os.getcwd',)),)", "implements os.getcwd"),
         ("x = '\x00'", "null bytes"),
+        ("def f() -> Theorem | None:\n    return None", "f returns "),
+        ("def f() -> tuple[Theorem, ...]:\n    return ()", "line 5: f returns "),
+        ("ONE = tiny.true()", "ONE would not be checked: list it in THEOREMS"),
+        ("THEOREMS = (tiny.true('m.a', words=5),)", "THEOREMS[0]: m.a: words must be text; got 5"),
+        ("THEOREMS = (tiny.true('m.a', mutants=None),)", "mutants must be a tuple"),
+        ("THEOREMS = (tiny.true('m.a', references=('a',)),)", "references[0] must be a Reference"),
     ],
 )
 def test_a_file_that_cannot_be_used_says_where(tmp_path: Path, text: str, complaint: str) -> None:
@@ -398,6 +409,61 @@ THEOREMS = (
     assert "SystemExit" in problems["mine.leaves"]
     assert "topic.slug" in problems["mine.Name"]
     assert not problems["mine.good"]
+
+
+# -- what a reader sees is what was checked --------------------------------------------------------
+
+
+def test_letters_of_the_notation_give_way_to_names(tmp_path: Path) -> None:
+    """A variable mu, a bound index t: each is another thing than the letter for a named term."""
+    path = claims(
+        tmp_path,
+        """
+import sympy as sp
+from proofs.groups.notation import G, R, bessel, mu
+from proofs.kernel.domain import SCORES, Domain, Group, Integer, Real
+
+own, t = sp.symbols("mu t")
+group = Domain(Integer(G, 2), Real(own, 2, 3), *SCORES, Group(G))
+
+def theorem(name, lhs, rhs):
+    claim = tiny.Claim(lhs, "=", rhs)
+    chain = tiny.Chain((tiny.Step("algebra", "=", claim.rhs),))
+    clause = tiny.Clause("square", group, claim, chain)
+    return tiny.true(name, clauses=(clause,))
+
+THEOREMS = (
+    theorem("mine.mu", mu * own, own * mu + 0 * G),
+    theorem("mine.t", sp.Sum(t * bessel, (t, 1, 3)), 6 * bessel),
+)
+""",
+    )
+    shown = run("explain", "mine.mu", "--file", path).stdout
+    assert "Claim: μ·(Σ_{l=1..G} R[l])/G = " in shown
+    assert "Σ_{t=1..3} t·t" not in run("explain", "mine.t", "--file", path).stdout
+
+
+def test_a_group_is_shown_with_the_names_that_it_has() -> None:
+    group = Group(
+        sp.Symbol("N"),
+        sp.IndexedBase("r"),
+        sp.IndexedBase("z"),
+        success=sp.Symbol("q"),
+        slope=sp.IndexedBase("dq"),
+    )
+    assert group.words() == (
+        "rewards r[1..N] binary, i.i.d. rollouts with success probability q of gradient dq[d], "
+        "scores z[i, d] in R^D"
+    )
+    assert r"r_i \in" in group.latex()
+    assert "R_i" not in group.latex()
+
+
+def test_a_product_keeps_its_sign_and_a_derivative_its_reach() -> None:
+    x = sp.Symbol("x")
+    assert Plain().text(sp.Mul(-2, 3, x, evaluate=False)) == "−2·3·x"
+    product = sp.Derivative(x**2, x) * sp.Derivative(x**3, x)
+    assert latex(product).count(r"\left(\frac{d}{d x}") == 2
 
 
 # -- as a process --------------------------------------------------------------------------------

@@ -168,6 +168,16 @@ def test_doubt_spreads_to_users_of_a_demoted_refutation() -> None:
     assert found["tiny.user"].problems == ["it uses tiny.shaky, which is open"]
 
 
+def test_doubt_spreads_whatever_the_order() -> None:
+    """d is corrected by a, which uses b, which is corrected by something open."""
+    refutes = tiny.refuted().refutes
+    b = replace(tiny.true("tiny.b"), refutes=refutes, corrected_by=("tiny.false",))
+    a = tiny.true("tiny.a", uses=("tiny.b",))
+    d = replace(tiny.true("tiny.d"), refutes=refutes, corrected_by=("tiny.a",))
+    found = check_ledger((d, b, a, tiny.false()))
+    assert {r.verdict for r in found.values()} == {"open"}
+
+
 def test_a_check_that_crashes_leaves_its_theorem_open_and_the_rest_checked() -> None:
     def crash() -> int:
         raise OSError("no such disk")
