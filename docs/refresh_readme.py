@@ -23,7 +23,8 @@ def output(command: str) -> list[str]:
     words = shlex.split(command)
     if words[0] == "grpo-identity":
         words[0] = str(Path(sys.executable).with_name("grpo-identity"))
-    environment = {**os.environ, "COLUMNS": COLUMNS, "NO_COLOR": "1", "TERM": "dumb"}
+    outside = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}  # of our own make
+    environment = {**outside, "COLUMNS": COLUMNS, "NO_COLOR": "1", "TERM": "dumb"}
     done = subprocess.run(
         words, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False
     )
