@@ -597,10 +597,10 @@ def _affine(v: Integer, domain: Domain) -> bool:
             if not isinstance(w, Integer) or not _affine(w, domain):
                 return False
         poly = sp.sympify(bound)
-        if (
-            poly.free_symbols
-            and sp.Poly(poly, *sorted(poly.free_symbols, key=str)).total_degree() > 1
-        ):
+        symbols = sorted(poly.free_symbols, key=str)
+        if symbols and not poly.is_polynomial(*symbols):
+            return False
+        if symbols and sp.Poly(poly, *symbols).total_degree() > 1:
             return False
     return True
 

@@ -12,9 +12,11 @@ from fractions import Fraction
 from typing import Any, get_args, get_origin, get_type_hints
 
 import sympy as sp
+from sympy.core.cache import clear_cache
 
 from proofs.kernel.domain import Domain, Group, Integer, Point, Real, Table, as_point
 from proofs.kernel.errors import MalformedTheorem, ProofError, UndefinedValue, Unsupported
+from proofs.kernel.names import check_function
 from proofs.kernel.rules import RULES, Context, weakest
 from proofs.kernel.semantics import compare, difference, evaluate, show
 from proofs.kernel.theorem import (
@@ -32,7 +34,7 @@ from proofs.kernel.theorem import (
     check_proof,
     clause_context,
 )
-from proofs.kernel.wellformed import check_form
+from proofs.kernel.wellformed import check_classes, check_form
 
 __all__ = ["MutantReport", "Report", "check_fields", "check_theorem"]
 
@@ -81,6 +83,8 @@ def check_theorem(
     started = time.perf_counter()
     report = Report(theorem)
     ledger = _Watched(ledger)
+    # SymPy finds a term in its cache by equality, and might find an author's in place of ours.
+    clear_cache()
     try:
         check_fields(theorem)
         _check_types(theorem)
@@ -168,15 +172,20 @@ def _check_fields(part: Any, where: str) -> None:
 def _check_field(value: Any, hint: Any, where: str) -> None:
     many = get_origin(hint) is tuple and get_args(hint)[1:] == (Ellipsis,)
     kinds = (tuple,) if many else tuple(k for k in (get_args(hint) or (hint,)) if k is not Any)
-    if kinds and type(value) not in kinds and all(isinstance(k, type) for k in kinds):
+    if kinds and not _is_any(value, kinds) and all(isinstance(k, type) for k in kinds):
         names = {str: "text", tuple: "a tuple (with a comma, if it has one part)"}
         wanted = " or ".join(names.get(k, f"a {k.__name__}") for k in kinds)
         raise MalformedTheorem(f"{where} must be {wanted}; got {reprlib.repr(value)}")
     if many:
         for n, part in enumerate(value):
             _check_field(part, get_args(hint)[0], f"{where}[{n}]")
-    elif type(value) in (Clause, Refutation, Mutant, Reference):
+    elif _is_any(value, (Clause, Refutation, Mutant, Reference)):
         _check_fields(value, where)
+
+
+def _is_any(value: Any, kinds: tuple[type, ...]) -> bool:
+    """By identity: ``in`` would ask the author's own ``__eq__``."""
+    return any(type(value) is kind for kind in kinds)
 
 
 def _check_types(value: Any) -> None:
@@ -184,7 +193,7 @@ def _check_types(value: Any) -> None:
 
     A subclass could say one thing and mean another; so could a list, a moment later.
     """
-    if type(value) in _PARTS:
+    if _is_any(value, _PARTS):
         for f in fields(value):
             if not (type(value) is Theorem and f.name == "check"):
                 _check_types(getattr(value, f.name))
@@ -193,13 +202,15 @@ def _check_types(value: Any) -> None:
     elif type(value) is tuple:
         for part in value:
             _check_types(part)
-    elif type(value) in (list, dict):
+    elif isinstance(value, list | dict):
         raise MalformedTheorem(
             f"a part that can change: write a tuple (or sympy.Dict): {reprlib.repr(value)}"
         )
-    elif not (
-        isinstance(value, sp.Basic | sp.core.function.FunctionClass) or type(value) in _ATOMS
-    ):
+    elif isinstance(value, sp.Basic):
+        check_classes(value)
+    elif isinstance(value, sp.core.function.FunctionClass):
+        check_function(value)
+    elif not _is_any(value, _ATOMS):
         raise MalformedTheorem(f"{type(value).__name__} is no part of a theorem: {value!r}")
 
 
@@ -334,7 +345,7 @@ def _check_refutations(theorem: Theorem, report: Report) -> None:
         outside = r.domain.contains(point)
         if outside:
             raise ProofError(f"{r.name}: the witness is outside the domain: {outside}")
-        _check_derivatives(r.domain, r.claim)
+        _check_derivatives(Context(r.domain), r.claim)
         if compare(r.claim.lhs, r.claim.relation, r.claim.rhs, point) is not False:
             raise ProofError(f"{r.name}: the claim holds at the witness")
         gap = difference(r.claim.lhs, r.claim.rhs, point)
@@ -345,11 +356,11 @@ def _check_refutations(theorem: Theorem, report: Report) -> None:
         report.witness = " | ".join(shown)
 
 
-def _check_derivatives(domain: Domain, claim: Claim) -> None:
+def _check_derivatives(ctx: Context, claim: Claim) -> None:
     """That it has a value at one point does not say that a derivative exists on the domain."""
     for side in (claim.lhs, claim.rhs):
         if side.has(sp.Derivative):
-            Context(domain).term(side)
+            ctx.term(side)
 
 
 def _check_mutants(theorem: Theorem, ledger: Any, report: Report) -> None:
@@ -366,8 +377,14 @@ def _check_mutants(theorem: Theorem, ledger: Any, report: Report) -> None:
         if any(m.of == of and claim == c and domain.means(d) for of, c, d in seen):
             raise MalformedTheorem(f"mutant {m.name!r} says the same as one before it")
         seen.append((m.of, claim, domain))
-        _check_symbols(domain, claim)
-        _check_derivatives(domain, claim)
+        try:
+            _check_symbols(domain, claim)
+            if isinstance(original, Clause):
+                _check_derivatives(clause_context(original, domain, ledger)[0], claim)
+            else:
+                _check_derivatives(Context(domain), claim)
+        except ProofError as problem:
+            raise type(problem)(f"mutant {m.name!r}: {problem}") from None
         # A refuted claim's own witness is the first point tried for its mutants.
         points = [as_point(original.witness)] if isinstance(original, Refutation) else []
         witness = _falsify(domain, claim, m.name, points, original.domain)

@@ -55,7 +55,7 @@ def check_function(function: Any) -> None:
         raise MalformedTheorem(f"{function} is not an arbitrary function")
     plain = sp.Function(function.__name__)
     same = function == plain and function.__bases__ == plain.__bases__
-    if not same or set(vars(function)) != set(vars(plain)):
+    if not same or dict(vars(function)) != dict(vars(plain)):
         raise MalformedTheorem(f"{function} carries assumptions; it is to be arbitrary")
 
 

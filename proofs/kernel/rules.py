@@ -693,6 +693,8 @@ class Instance:
 
     @staticmethod
     def _function(ctx: Context, value: Any) -> sp.Lambda:
+        if value is sp.S.IdentityFunction:  # as SymPy writes n -> n
+            return value
         if type(value) is not sp.Lambda or len(value.variables) != 1:
             raise ProofError("an arbitrary function is replaced by a Lambda of one variable")
         ctx.inside(Integer(value.variables[0], None)).term(value.expr)

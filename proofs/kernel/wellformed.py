@@ -28,7 +28,14 @@ from proofs.kernel.terms import (
     peel,
 )
 
-__all__ = ["LARGEST_PRECISION", "Terms", "bound_symbols", "check_form", "depends_on"]
+__all__ = [
+    "LARGEST_PRECISION",
+    "Terms",
+    "bound_symbols",
+    "check_classes",
+    "check_form",
+    "depends_on",
+]
 
 _PLAIN = {  # and how many arguments they have here: SymPy's logarithm may have a base
     sp.binomial: 2,
@@ -44,6 +51,30 @@ _PLAIN = {  # and how many arguments they have here: SymPy's logarithm may have 
 
 COUNT = sp.Symbol("K")  # of rewarded rollouts, as a mean's window prints it
 LARGEST_PRECISION = 4096  # bits of a rounded number
+
+
+_CLASSES: tuple[type, ...] = (
+    *(sp.Symbol, sp.Integer, sp.Rational, type(sp.S.Zero), type(sp.S.One), type(sp.S.NegativeOne)),
+    *(type(sp.S.Half), type(sp.pi), sp.Add, sp.Mul, sp.Pow, sp.Sum, sp.Derivative, sp.Indexed),
+    *(sp.IndexedBase, sp.Tuple, sp.Dict, sp.Lambda, type(sp.S.IdentityFunction), *_PLAIN),
+    *(RolloutMean, BetaMean, PoissonMean),
+)
+
+
+def check_classes(term: sp.Basic) -> None:
+    """Raise unless every node is of a class of the language itself.
+
+    An author's class may compare equal to one of them, and answer for itself when it is asked.
+    """
+    waiting = [term]
+    while waiting:
+        e = waiting.pop()
+        kind = type(e)
+        if type(kind) is sp.core.function.UndefinedFunction:
+            check_function(kind)
+        elif not any(kind is known for known in _CLASSES):
+            raise MalformedTheorem(f"{kind.__name__} is not in the language")
+        waiting.extend(e.args)
 
 
 def depends_on(term: sp.Expr, domain: Domain) -> set[Any]:
@@ -99,7 +130,10 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: 
             raise MalformedTheorem(f"{e} is not declared")
         return
     if not is_settled(e):
-        raise MalformedTheorem(f"{e} was built with evaluate=False: SymPy would change it")
+        raise MalformedTheorem(
+            f"{e} is not as SymPy builds it (evaluate=False, factor and together make such terms); "
+            "write e.func(*e.args) of its parts"
+        )
     if type(e) in (sp.Add, sp.Mul, sp.Pow):
         for a in e.args:
             down(a)

@@ -28,7 +28,7 @@ from proofs.kernel.domain import (
 )
 from proofs.kernel.errors import MalformedTheorem, ProofError, UndefinedValue, Unsupported
 from proofs.kernel.names import check_apart, check_function, check_name
-from proofs.kernel.rules import Context
+from proofs.kernel.rules import Context, Differentiate, Instance, Positive, Square, Unroll
 from proofs.kernel.semantics import compare, evaluate
 from proofs.kernel.terms import (
     BetaMean,
@@ -49,6 +49,7 @@ from proofs.kernel.theorem import (
     Theorem,
     check_proof,
 )
+from proofs.kernel.wellformed import check_classes
 
 m, n, p, q, x, y = sp.symbols("m n p q x y")
 half = sp.Rational(1, 2)
@@ -296,6 +297,125 @@ def test_the_window_of_a_mean_is_not_random() -> None:
     domain = Domain(Integer(G, 2), Real(p, 0, 1), *SCORES, Group(G, success=p, slope=dp))
     with pytest.raises(MalformedTheorem, match="random"):
         Context(domain).term(RolloutMean(1, total(R[i], i), G))
+
+
+# -- classes that answer for themselves ------------------------------------------------------------
+
+
+class Equal(type(sp.Add)):  # type: ignore[misc]
+    """Of this metaclass, a class is equal to any other."""
+
+    def __eq__(cls, other: object) -> bool:
+        return True
+
+    def __hash__(cls) -> int:
+        return hash(sp.Add)
+
+
+class NotAdd(sp.Expr, metaclass=Equal):  # type: ignore[misc]
+    pass
+
+
+class NotTwo(sp.Integer):  # type: ignore[misc]
+    def _latex(self, _: Any) -> str:
+        return "3"
+
+
+class NotARule(metaclass=Equal):
+    def prove(self, ctx: Context) -> Any:
+        return ctx.admit(x, "=", x + 1, "because I say so", "exact")
+
+
+NotTwo.__module__ = sp.Integer.__module__
+
+
+def test_an_authors_class_is_no_part_of_a_term() -> None:
+    domain = Domain(Real(x), Real(y))
+    says = property(lambda _: sp.Function("Liar"))
+    liar = UndefinedFunction("Liar", (AppliedUndef,), {"func": says})
+    for term in (NotAdd(x, y), NotAdd(x, y) ** 2, liar(x), sp.sin(x), sp.Float(1)):
+        with pytest.raises(MalformedTheorem):
+            check_classes(term)
+        assert "Malformed" in problem(theorem(clause(domain, Claim(term, "=", x * y))))
+    with pytest.raises(MalformedTheorem, match="NotTwo is not in the language"):
+        check_classes(NotTwo(2))
+    check_classes(sp.Sum(sp.log(m) * R[m] + sp.sqrt(2), (m, 1, G)))
+
+
+def test_an_authors_rule_is_no_rule() -> None:
+    claim = Claim(x, "=", x + 1)
+    proof = Chain((Step("mine", "=", x + 1, (NotARule(),)),))
+    with pytest.raises(ProofError, match="not one of the kernel's rules"):
+        check_proof(Context(Domain(Real(x))), claim, proof, [])
+    it = theorem(Clause("c", Domain(Real(x)), claim, proof))
+    assert "NotARule is no part of a theorem" in problem(it)
+
+
+def test_what_sympy_remembers_of_an_authors_function_is_forgotten() -> None:
+    """SymPy caches F(0) by equality: a twin of F that evaluates itself would answer for F."""
+    twin = UndefinedFunction("Twin", (AppliedUndef,), {"eval": classmethod(zero)})
+    assert twin(0) == 0
+    f = sp.Function("Twin")
+    written = sp.Sum(f(q), (q, 0, 0))
+    proof = Chain((Step("write out", "=", 0, (Unroll(written),)),))
+    domain = Domain(Integer(n, 0), Table(f))
+    it = theorem(Clause("c", domain, Claim(written, "=", 0), proof))
+    assert "not shown to be equal" in problem(it)
+
+
+# -- honest authors --------------------------------------------------------------------------------
+
+
+def test_a_mutant_is_given_what_its_clause_is_given() -> None:
+    """x² − x + 1 > 0 is a fact that the clause brings; its near misses need it, too."""
+    positive = x**2 - x + 1
+    steps = ((1, Square(x - half)), (1, Positive(sp.Rational(3, 4))))
+    lemma = Theorem(
+        "test.lemma",
+        "title",
+        "words",
+        (
+            Clause(
+                "c",
+                Domain(Real(x)),
+                Claim(0, "<", positive),
+                Chain((Step("a square", "<", positive, steps),)),
+            ),
+        ),
+        mutants=(Mutant("a", "c", rhs=-positive), Mutant("b", "c", rhs=positive - 1)),
+        check=lambda: 1,
+    )
+    ledger = {"test.lemma": check_theorem(lemma, {})}
+    assert ledger["test.lemma"].verdict == "proved"
+    derivative = -(2 * x - 1) / positive**2
+    claim = Claim(sp.Derivative(1 / positive, x), "=", derivative)
+    chain = Chain((Step("differentiate", "=", derivative, (Differentiate(claim.lhs),)),))
+    given = (Instance("test.lemma", "c"),)
+    it = theorem(Clause("c", Domain(Real(x)), claim, chain, given=given), uses=("test.lemma",))
+    assert check_theorem(it, ledger).verdict == "proved"
+
+
+def test_what_is_wrong_with_a_mutant_names_it() -> None:
+    closed = Domain(Real(x, 0, open_low=False))
+    claim = Claim(sp.Derivative(x**2, x), "=", 2 * x)
+    steps = Chain((Step("differentiate", "=", 2 * x, (Differentiate(claim.lhs),)),))
+    near = Mutant("x may be 0", "c", domain=closed)
+    it = theorem(Clause("c", Domain(Real(x, 0)), claim, steps), mutants=(near, near))
+    assert "mutant 'x may be 0': not shown to be defined: x does not range" in problem(it)
+    near = Mutant("who is y", "c", rhs=y)
+    it = theorem(clause(Domain(Real(x))), mutants=(near, near))
+    assert "mutant 'who is y': y is not declared" in problem(it)
+
+
+def test_a_bound_may_be_a_fraction_of_variables() -> None:
+    domain = Domain(Integer(m, 1), Integer(n, 1), Integer(k, 0, n / m))
+    claim = Claim(sp.Integer(0), "<=", k / m)
+    it = theorem(
+        clause(domain, claim), mutants=(Mutant("a", "c", rhs=-m), Mutant("b", "c", lhs=k + n))
+    )
+    steps = Chain((Step("both", "<=", k / m),))
+    it = Theorem(**{**vars(it), "clauses": (Clause("c", domain, claim, steps),)})
+    assert check_theorem(it, {}).verdict == "proved"
 
 
 # -- what changes ----------------------------------------------------------------------------------
