@@ -111,11 +111,7 @@ def prove(
 
     started = time.perf_counter()
     try:
-        collection = ledger.theorems()
-        with _stdout_for_the_report():
-            own = claims.load(file) if file is not None else ()
-        if file is not None:
-            collection = claims.together(file, collection, own)
+        collection, own = _with_claims(ledger.theorems(), file)
         chosen = ledger.select(own or collection, patterns or [])
         locked = {} if relock else lock.read()
     except (ledger.LedgerError, ledger.UnknownTheorem, claims.ClaimsError, lock.LockError) as why:
@@ -151,6 +147,19 @@ def prove(
 def _stdout_for_the_report() -> AbstractContextManager[Any]:
     """What a user's file prints goes to stderr: stdout holds one report, or one JSON object."""
     return redirect_stdout(sys.stderr)
+
+
+def _with_claims(
+    collection: tuple[Theorem, ...], file: Path | None
+) -> tuple[tuple[Theorem, ...], tuple[Theorem, ...]]:
+    """The ledger with the theorems of a user's file, and these alone."""
+    from proofs import claims
+
+    if file is None:
+        return collection, ()
+    with _stdout_for_the_report():
+        own = claims.load(file)
+    return claims.together(file, collection, own), own
 
 
 def _relock(found: dict[str, Report]) -> dict[str, dict[str, Any]]:
@@ -191,11 +200,7 @@ def explain(
     from proofs import claims, ledger, lock, terminal
 
     try:
-        collection = ledger.theorems()
-        if file is not None:
-            with _stdout_for_the_report():
-                own = claims.load(file)
-            collection = claims.together(file, collection, own)
+        collection, _ = _with_claims(ledger.theorems(), file)
         theorem = _named(collection, name)
         locked = lock.read()
     except (ledger.LedgerError, ledger.UnknownTheorem, claims.ClaimsError, lock.LockError) as why:

@@ -13,7 +13,7 @@ import sympy as sp
 
 from identity import __version__
 from proofs.kernel.check import Report
-from proofs.kernel.domain import Table
+from proofs.kernel.domain import names_of
 from proofs.kernel.theorem import Cases, Chain, Clause, Induction, Refutation, StepReport, Theorem
 from proofs.ledger import TOPICS
 from proofs.lock import State
@@ -197,9 +197,7 @@ def printer(theorem: Theorem) -> Plain:
         for term in (part.claim.lhs, part.claim.rhs, *_steps(getattr(part, "proof", None))):
             own |= {shown_symbol(symbol) for symbol in term.atoms(sp.Symbol)}
         for d in part.domain.declarations:
-            name = d.function.__name__ if isinstance(d, Table) else None
-            symbol = sp.Symbol(name) if name else getattr(d, "symbol", None)
-            own |= set() if symbol is None else {shown_symbol(symbol)}
+            own |= set(map(shown_symbol, names_of(d)))
     return Plain({term: letter for letter, term in _notation() if letter not in own})
 
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from identity.cli.console import output
+from identity.cli.console import output, print_at_least
 from proofs import ledger
 from proofs.kernel.check import Report
 from proofs.kernel.theorem import Theorem
@@ -94,10 +94,7 @@ def print_ledger(
             report.grade or "—",
             f"{report.seconds:.2f}",
         )
-    width = console.width
-    console.width = max(width, NARROWEST)
-    console.print(table)
-    console.width = width
+    print_at_least(console, table, NARROWEST)
     _print_problems(console, reports, states, total)
     console.print(Text(_summary(total, len(reports), seconds, extra, of_user)))
 

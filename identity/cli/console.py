@@ -15,7 +15,15 @@ from rich.table import Table
 
 from identity.errors import DomainError
 
-__all__ = ["documented_errors", "fail", "lenient_streams", "output", "print_json", "print_table"]
+__all__ = [
+    "documented_errors",
+    "fail",
+    "lenient_streams",
+    "output",
+    "print_at_least",
+    "print_json",
+    "print_table",
+]
 
 
 def lenient_streams() -> None:
@@ -38,7 +46,12 @@ def print_table(console: Console, table: Table) -> None:
     Rich would cut cells, and a cut number reads like another number.
     """
     unlimited = console.options.update(width=1 << 14)
-    width, needed = console.width, Measurement.get(console, unlimited, table).maximum
+    print_at_least(console, table, Measurement.get(console, unlimited, table).maximum)
+
+
+def print_at_least(console: Console, table: Table, needed: int) -> None:
+    """Print the table as if the terminal had at least this width."""
+    width = console.width
     console.width = max(width, needed)
     console.print(table)
     console.width = width

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from identity._arrays import integer_argument
 from identity.errors import DomainError
 
 __all__ = ["BIG_MATH_CAVEATS", "MAX_INTEGER", "SolveRates", "big_math_solve_rates"]
@@ -78,7 +78,7 @@ class SolveRates:
             raise DomainError("correct, rollouts, count, ratio_only", lengths, "have one length")
         for name in ("correct", "rollouts", "count"):
             # Python's integers: those of NumPy would overflow in the sums over prompts.
-            column = tuple(_integer(name, value) for value in getattr(self, name))
+            column = tuple(integer_argument(name, value) for value in getattr(self, name))
             object.__setattr__(self, name, column)
         for k, n, c in zip(self.correct, self.rollouts, self.count, strict=True):
             if n < 1:
@@ -132,15 +132,6 @@ class SolveRates:
             recognised=recognised,
             caveats=caveats,
         )
-
-
-def _integer(argument: str, value: object) -> int:
-    if isinstance(value, bool):
-        raise DomainError(argument, value, "be an integer")
-    try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise DomainError(argument, value, "be an integer") from error
 
 
 @cache

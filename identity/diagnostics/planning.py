@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from identity.data import MAX_INTEGER
-from identity.diagnostics.report import MAX_GROUP_SIZE, checked_fidelity, checked_group_sizes
+from identity.diagnostics.report import (
+    MAX_GROUP_SIZE,
+    checked_fidelity,
+    checked_group_sizes,
+    require_number,
+)
 from identity.errors import DomainError
 from identity.expectation import (
     fidelity as fidelity_at,
@@ -133,8 +137,7 @@ def plan_group_size(p: float, fidelity: float = 0.95, group_size: int | None = N
     >>> [row.group_size for row in plan_group_size(0.05, 0.95).rows]
     [69, 60, 53]
     """
-    if isinstance(p, bool) or not isinstance(p, Real):
-        raise DomainError("p", p, "be a number")
+    require_number("p", p)
     if not 0 < p < 1:
         rule = "lie strictly between 0 and 1: at 0 and 1 every group is silent, at every group size"
         raise DomainError("p", p, rule)

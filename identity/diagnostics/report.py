@@ -170,10 +170,15 @@ def checked_group_sizes(values: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({int(size) for size in values}))
 
 
+def require_number(argument: str, value: object) -> None:
+    """Raise unless the value is a real number, which a bool is not."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise DomainError(argument, value, "be a number")
+
+
 def checked_fidelity(value: float) -> float:
     """A target in (0, 1 − 1e-6], the range of `smallest_group_size`."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise DomainError("fidelity", value, "be a number")
+    require_number("fidelity", value)
     if not 0 < value <= 1 - 1e-6:
         raise DomainError("fidelity", value, "lie strictly between 0 and 1, at most 1 - 1e-6")
     return float(value)

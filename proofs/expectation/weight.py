@@ -536,28 +536,32 @@ def positive_proof(top: sp.Expr) -> Chain:
     )
 
 
+def of_size(size: int) -> Domain:
+    return rollouts(Integer(G, size, size))
+
+
+def grpo_at(name: str, size: int, value: sp.Expr, words: str = "") -> Clause:
+    """E[g] = value ∇p for GRPO at one group size."""
+    return Clause(
+        name,
+        of_size(size),
+        Claim(grpo_mean, "=", value * Dp[d]),
+        Chain(
+            (
+                Step(
+                    "the weight of GRPO",
+                    "=",
+                    weight() * Dp[d],
+                    by=(Instance("expectation.grpo-weight", "update"),),
+                ),
+                Step(f"W_{size} written out", "=", value * Dp[d], by=(Unroll(weight()),)),
+            )
+        ),
+        words=words,
+    )
+
+
 def no_bias_at_two() -> Theorem:
-    def at(size: int) -> Domain:
-        return rollouts(Integer(G, size, size))
-
-    def clause(name: str, size: int, value: sp.Expr) -> Clause:
-        return Clause(
-            name,
-            at(size),
-            Claim(grpo_mean, "=", value * Dp[d]),
-            Chain(
-                (
-                    Step(
-                        "the weight of GRPO",
-                        "=",
-                        weight() * Dp[d],
-                        by=(Instance("expectation.grpo-weight", "update"),),
-                    ),
-                    Step(f"W_{size} written out", "=", value * Dp[d], by=(Unroll(weight()),)),
-                )
-            ),
-        )
-
     return Theorem(
         id="expectation.no-bias-at-two",
         title="Two or three rollouts have no difficulty bias",
@@ -567,14 +571,14 @@ def no_bias_at_two() -> Theorem:
         ),
         assumptions=(ON_POLICY, SEQUENCE, BINARY, "g = 0 for unanimous groups; σ has ddof 0."),
         uses=("expectation.grpo-weight",),
-        clauses=(clause("two", 2, sp.Integer(1)), clause("three", 3, sp.sqrt(2))),
+        clauses=(grpo_at("two", 2, sp.Integer(1)), grpo_at("three", 3, sp.sqrt(2))),
         references=(paper("§3", "corollary, ours"),),
         implements=(
             "identity.expectation.update_weight",
             "identity.expectation.surrogate",
         ),
         mutants=(
-            Mutant("four rollouts", "three", domain=at(4)),
+            Mutant("four rollouts", "three", domain=of_size(4)),
             Mutant("arcsine weight", "two", rhs=Dp[d] / sp.sqrt(p * q)),
             Mutant("factor 2", "two", rhs=2 * Dp[d]),
         ),
@@ -590,23 +594,7 @@ def unbiased_any_group() -> Theorem:
     at_half, at_eighth = (weight(sp.Integer(8), sp.Rational(1, n)) for n in (2, 8))
 
     def at(size: int, value: sp.Expr) -> Clause:
-        return Clause(
-            f"at-{size}",
-            rollouts(Integer(G, size, size)),
-            Claim(grpo_mean, "=", value * Dp[d]),
-            Chain(
-                (
-                    Step(
-                        "the weight of GRPO",
-                        "=",
-                        weight() * Dp[d],
-                        by=(Instance("expectation.grpo-weight", "update"),),
-                    ),
-                    Step(f"W_{size} written out", "=", value * Dp[d], by=(Unroll(weight()),)),
-                )
-            ),
-            words=f"E[g] at G = {size}",
-        )
+        return grpo_at(f"at-{size}", size, value, f"E[g] at G = {size}")
 
     return Theorem(
         id="expectation.unbiased-any-group",

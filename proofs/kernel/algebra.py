@@ -605,17 +605,6 @@ def _affine(v: Integer, domain: Domain) -> bool:
     return True
 
 
-def _is_linear(e: sp.Expr) -> bool:
-    if e.is_Rational or e.is_Symbol:
-        return True
-    if e.is_Add:
-        return all(_is_linear(a) for a in e.args)
-    if e.is_Mul:
-        moving = [a for a in e.args if not a.is_Rational]
-        return len(moving) == 1 and _is_linear(moving[0])
-    return False
-
-
 @lru_cache(maxsize=10_000)
 def _solve(
     symbols: tuple[sp.Symbol, ...], facts: tuple[sp.Expr, ...]

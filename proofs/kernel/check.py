@@ -235,11 +235,10 @@ def _check_form(theorem: Theorem) -> None:
 
 def _check_symbols(domain: Domain, claim: Claim) -> None:
     for n, d in enumerate(domain.declarations):
-        if isinstance(d, Integer | Real):  # a bound has a value wherever the earlier ones have
-            earlier = Context(Domain.internal(*domain.declarations[:n]))
-            for bound in (d.low, d.high):
-                if bound is not None and not bound.is_Atom:
-                    earlier.term(bound)
+        bounds = (d.low, d.high) if isinstance(d, Integer | Real) else ()
+        for bound in bounds:  # each has a value wherever the earlier variables have one
+            if bound is not None and not bound.is_Atom:
+                Context(Domain.internal(*domain.declarations[:n])).term(bound)
     check_form(domain, claim.lhs)
     check_form(domain, claim.rhs)
     if claim.lhs == claim.rhs:

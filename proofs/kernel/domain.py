@@ -18,7 +18,7 @@ from flint import fmpq
 
 from proofs.kernel.errors import MalformedTheorem, UndefinedValue
 from proofs.kernel.names import check_apart, check_function, check_name
-from proofs.kernel.terms import as_term, is_number, is_settled
+from proofs.kernel.terms import as_term, is_rational, is_settled
 
 __all__ = [
     "COORDINATE",
@@ -32,6 +32,7 @@ __all__ = [
     "Real",
     "Table",
     "as_point",
+    "names_of",
 ]
 
 Point = dict[Any, Any]
@@ -122,6 +123,11 @@ class Group:
     slope: sp.IndexedBase | None = None
     flip: tuple[sp.Symbol, sp.Symbol] | None = None
 
+    @property
+    def bases(self) -> tuple[sp.IndexedBase, ...]:
+        """The arrays: rewards, scores and, if there is one, the slope."""
+        return tuple(b for b in (self.rewards, self.scores, self.slope) if b is not None)
+
     def latex(self) -> str:
         kind = r"\{0,1\}" if self.binary else r"\mathbb{R}"
         R, s = sp.latex(self.rewards.label), sp.latex(self.scores.label)
@@ -194,6 +200,15 @@ SCORES = (Integer(D, 1, spread=2), Integer(COORDINATE, 1, D))  # declare these b
 Declaration = Integer | Real | Group | Table
 
 
+def names_of(d: Declaration) -> tuple[sp.Symbol, ...]:
+    """The names that a declaration brings: of a variable, of arrays, or of a function."""
+    if isinstance(d, Integer | Real):
+        return (d.symbol,)
+    if isinstance(d, Group):
+        return tuple(base.label for base in d.bases)
+    return (sp.Symbol(d.function.__name__),)
+
+
 def exact(value: Any) -> fmpq:
     """A Python, SymPy or FLINT rational as an fmpq."""
     if isinstance(value, fmpq):
@@ -238,20 +253,17 @@ def as_point(pairs: Any) -> Point:
 def _check_names(declarations: Any, before: Any = ()) -> None:
     """Names are plain symbols without assumptions, used once, none with a leading underscore."""
     names = [v.symbol for v in before if isinstance(v, Integer | Real)]
-    arrays = []
+    arrays: list[sp.Symbol] = []
     for d in declarations:
         if isinstance(d, Integer | Real):
-            symbols = [d.symbol]
             if isinstance(d, Real) and d.samples:
-                if not all(is_number(as_term(x)) and x is not sp.pi for x in d.samples):
+                if not all(is_rational(as_term(x)) for x in d.samples):
                     raise MalformedTheorem(f"{d.symbol}: sample points are rational numbers")
                 if len(set(d.samples)) < 6:
                     raise MalformedTheorem(f"{d.symbol}: fewer than six sample points")
         elif isinstance(d, Group):
-            bases = [d.rewards, d.scores] + ([] if d.slope is None else [d.slope])
-            symbols = [base.label for base in bases]
-            arrays += symbols
-            for base in bases:
+            arrays += names_of(d)
+            for base in d.bases:
                 if type(base) is not sp.IndexedBase or base != sp.IndexedBase(base.label.name):
                     raise MalformedTheorem(
                         f"{base} carries assumptions; types belong to the domain"
@@ -260,17 +272,16 @@ def _check_names(declarations: Any, before: Any = ()) -> None:
             raise MalformedTheorem(f"a domain is made of declarations; {d!r} is none")
         else:
             check_function(d.function)
-            symbols = [sp.Symbol(d.function.__name__)]
-        for s in symbols:
+        for s in names_of(d):
             check_name(s)
-        names += symbols
+        names += names_of(d)
     check_apart(names, arrays)
 
 
 def _is_plain(bound: sp.Expr) -> bool:
     """Rational arithmetic on variables: nothing in it can depend on the rollouts or an index."""
-    if is_number(bound):
-        return bound is not sp.pi
+    if is_rational(bound):
+        return True
     if bound.args and not is_settled(bound):
         return False
     if type(bound) is sp.Pow:
@@ -301,8 +312,6 @@ class Domain:
         seen: set[Any] = set()
         for d in declarations:
             if isinstance(d, Integer | Real):
-                if d.symbol in seen:
-                    raise MalformedTheorem(f"{d.symbol} is declared twice")
                 for bound in (d.low, d.high):
                     free = bound.free_symbols if bound is not None else set()
                     if bound is not None and not _is_plain(bound):

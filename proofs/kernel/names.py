@@ -13,7 +13,7 @@ from sympy.printing.latex import accepted_latex_functions, modifier_dict
 
 from proofs.kernel.errors import MalformedTheorem
 
-__all__ = ["check_apart", "check_function", "check_name"]
+__all__ = ["check_apart", "check_function", "check_name", "check_plain"]
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*\Z")
 # The language's own, and those that are typeset as known functions.
@@ -24,12 +24,17 @@ TAKEN = {
 }  # fmt: skip
 
 
-def check_name(symbol: Any) -> None:
-    """Raise unless it is a symbol without assumptions whose name reads as nothing but a name."""
+def check_plain(symbol: Any) -> None:
+    """Raise unless it is a symbol without assumptions."""
     if type(symbol) is not sp.Symbol:
         raise MalformedTheorem(f"{symbol!r} is not a plain symbol, as sympy.symbols makes them")
     if symbol != sp.Symbol(symbol.name):
         raise MalformedTheorem(f"{symbol} carries assumptions; types belong to the domain")
+
+
+def check_name(symbol: Any) -> None:
+    """Raise unless it is a plain symbol whose name reads as nothing but a name."""
+    check_plain(symbol)
     name = symbol.name
     if not NAME.match(name) or name in TAKEN:
         raise MalformedTheorem(

@@ -250,13 +250,12 @@ def _derivative(e: sp.Expr, point: dict[Any, Any]) -> Value:
     old = ctx.cap
     ctx.cap = 2
     try:
-        try:
-            series = _value(e.args[0], {**point, var: arb_series([_ball(point[var]), 1])})
-        except ValueError as problem:  # a divisor that is 0 there
-            raise Unsupported(f"the derivative of {e.args[0]}: {problem}") from None
+        series = _value(e.args[0], {**point, var: arb_series([_ball(point[var]), 1])})
         if isinstance(series, arb_series):
             return series[1]
         return fmpq(0)  # the body does not depend on the variable
+    except ValueError as problem:  # a divisor that is 0 there
+        raise Unsupported(f"the derivative of {e.args[0]}: {problem}") from None
     finally:
         ctx.cap = old
 

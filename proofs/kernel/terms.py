@@ -27,6 +27,7 @@ __all__ = [
     "indices",
     "integers",
     "is_number",
+    "is_rational",
     "is_settled",
     "latex",
     "peel",
@@ -115,9 +116,12 @@ def latex(expr: sp.Expr) -> str:
 
 
 def is_number(e: Any) -> bool:
-    """A rational number in lowest terms or π, as SymPy itself makes them."""
-    if e is sp.pi:
-        return True
+    """A rational number or π, as SymPy itself makes them."""
+    return e is sp.pi or is_rational(e)
+
+
+def is_rational(e: Any) -> bool:
+    """A rational number in lowest terms, as SymPy itself makes them."""
     if not isinstance(e, sp.Rational) or type(e).__module__ != sp.Rational.__module__:
         return False
     return e.q > 0 and gcd(int(e.p), int(e.q)) == 1

@@ -14,9 +14,9 @@ from typing import Any
 import sympy as sp
 
 from proofs.kernel.algebra import Algebra
-from proofs.kernel.domain import D, Domain, Group, Integer, Real, Table
+from proofs.kernel.domain import D, Domain, Group, Integer, Real, Table, names_of
 from proofs.kernel.errors import MalformedTheorem, Undecided
-from proofs.kernel.names import check_apart, check_function, check_name
+from proofs.kernel.names import check_apart, check_function, check_name, check_plain
 from proofs.kernel.terms import (
     BetaMean,
     PoissonMean,
@@ -99,18 +99,12 @@ def bound_symbols(d: Integer | Real) -> set[Any]:
 
 def check_form(domain: Domain, term: sp.Expr, bound: frozenset[sp.Symbol] = frozenset()) -> None:
     """Raise unless the term is well-formed over the domain; ``bound``: binders around it."""
-    declared = {v.symbol for v in domain.variables}
-    labels = {base.label for base in _bases(domain)}
-    labels |= {sp.Symbol(d.function.__name__) for d in domain.declarations if isinstance(d, Table)}
-    _form(term, domain, declared | labels, bound, inside_mean=False)
+    taken = {name for d in domain.declarations for name in names_of(d)}
+    _form(term, domain, taken, bound, inside_mean=False)
 
 
 def _bases(domain: Domain) -> set[Any]:
-    found: set[Any] = set()
-    for d in domain.declarations:
-        if isinstance(d, Group):
-            found |= {d.rewards, d.scores} | ({d.slope} if d.slope is not None else set())
-    return found
+    return set() if domain.group is None else set(domain.group.bases)
 
 
 def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: bool) -> None:
@@ -124,8 +118,7 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: 
     if is_number(e):
         return
     if isinstance(e, sp.Symbol):
-        if type(e) is not sp.Symbol or e != sp.Symbol(e.name):
-            raise MalformedTheorem(f"{e} carries assumptions; types belong to the domain")
+        check_plain(e)
         if e not in bound and domain.variable(e) is None:
             raise MalformedTheorem(f"{e} is not declared")
         return

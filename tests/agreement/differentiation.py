@@ -1,9 +1,11 @@
-"""Reverse-mode derivatives in torch and in jax, behind one call."""
+"""Reverse-mode derivatives in torch and in jax, behind one call; what forward mode needs."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,14 @@ from tests.backends import Backend, load_or_skip
 
 MODES = ("torch", "torch-func", "torch-func-vmap", "jax", "jax-jit", "jax-vmap")
 CUDA_MODES = ("torch-cuda",)
+
+
+@contextmanager
+def torch_forward_mode() -> Iterator[None]:
+    """torch compiles its own decompositions with torch.jit.script, which it deprecates."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import importlib
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,8 @@ import pytest
 from flint import arb, arb_series
 
 from identity import expectation
+from tests import tolerances as tol
+from tests.agreement.differentiation import load_mode, torch_forward_mode
 from tests.agreement.test_expectation_backends import METHODS, half_tail_miss, law, noisy_weight
 from tests.backends import load_or_skip
 from tests.identity import expectation_oracle as oracle
@@ -25,11 +26,6 @@ from tests.identity import expectation_oracle as oracle
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 TINY = {"float32": (1e-30, 1e-20, 3e-20), "float64": (1e-300, 1e-200, 1e-155, 1e-100, 1e-30)}
 TOP = {"float32": 1 - 2.0**-24, "float64": 1 - 2.0**-53}
-# Derivatives by autodiff, in eps of |f'| + |f|/(pq + 1/G): of piecewise polynomials (the rounding
-# of node values times 2d²/h = 2048, twice; measured 980, and 1811 for the surrogate of dapo,
-# relative to |f'| alone) and of closed forms (measured 6.9).
-TABLE_EPS = 4096.0
-CLOSED_EPS = 16.0
 
 
 def series(value: float, slope: float = 1.0) -> arb_series:
@@ -99,48 +95,48 @@ CASES: dict[str, Case] = {
     "expected_std": (
         expectation.expected_std,
         lambda x, g: x * (1 - x) * weight(x, g),
-        TABLE_EPS,
+        tol.DERIVATIVE_TABLE_EPS,
     ),
     "fidelity": (
         expectation.fidelity,
         lambda x, g: (x * (1 - x)).sqrt() * weight(x, g),
-        TABLE_EPS,
+        tol.DERIVATIVE_TABLE_EPS,
     ),
     "silent_rate": (
         expectation.silent_rate,
         lambda x, g: power(x, g) + power(1 - x, g),
-        CLOSED_EPS,
+        tol.DERIVATIVE_CLOSED_EPS,
     ),
     "groups_per_kept": (
         expectation.groups_per_kept,
         lambda x, g: 1 / mixed(x, g),
-        CLOSED_EPS,
+        tol.DERIVATIVE_CLOSED_EPS,
     ),
     "conditional_baseline": (
         expectation.conditional_baseline,
         lambda x, g: (x - power(x, g)) / mixed(x, g),
-        CLOSED_EPS,
+        tol.DERIVATIVE_CLOSED_EPS,
     ),
-    "tail_miss": (half_tail_miss, exact_tail_miss, CLOSED_EPS),
+    "tail_miss": (half_tail_miss, exact_tail_miss, tol.DERIVATIVE_CLOSED_EPS),
     "noise": (
         noisy_weight,
         lambda x, g: arb(0.75) * weight(arb(0.125) + arb(0.75) * x, g),
-        TABLE_EPS,
+        tol.DERIVATIVE_TABLE_EPS,
     ),
-    "law": (law, exact_law, CLOSED_EPS),
+    "law": (law, exact_law, tol.DERIVATIVE_CLOSED_EPS),
     "law-1": (
         lambda p, group_size: expectation.group_size_law(p, 1 / group_size),
         lambda x, g: 1 / (8 * arb(1 / g) * x * (1 - x)),
-        CLOSED_EPS,
+        tol.DERIVATIVE_CLOSED_EPS,
     ),
     "mass-limit": (
         lambda p, group_size: expectation.gradient_mass(p),
         lambda x, g: (x * (1 - x)).sqrt(),
-        CLOSED_EPS,
+        tol.DERIVATIVE_CLOSED_EPS,
     ),
 }
 for _method in METHODS:
-    _bound = TABLE_EPS if _method in ("grpo", "dapo") else CLOSED_EPS
+    _bound = tol.DERIVATIVE_TABLE_EPS if _method in ("grpo", "dapo") else tol.DERIVATIVE_CLOSED_EPS
     CASES[f"weight-{_method}"] = (
         functools.partial(expectation.update_weight, method=_method),
         functools.partial(weight, method=_method),
@@ -154,32 +150,21 @@ for _method in METHODS:
     CASES[f"surrogate-{_method}"] = (
         functools.partial(expectation.surrogate, method=_method),
         functools.partial(surrogate, method=_method),
-        TABLE_EPS if _method == "max_rl" else _bound,
+        tol.DERIVATIVE_TABLE_EPS if _method == "max_rl" else _bound,
     )
 
 
-def torch_backward(function: Callable[[Any], Any], p: np.ndarray) -> np.ndarray:
-    torch = load_or_skip("torch").xp
-    leaf = torch.asarray(p.copy())
-    leaf.requires_grad_(True)
-    function(leaf).sum().backward()
-    return np.asarray(leaf.grad.numpy())
+def backward(mode: str, function: Callable[[Any], Any], p: np.ndarray) -> np.ndarray:
+    derivative = load_mode(mode)
+    return derivative(lambda x: function(x).sum(), derivative.backend.xp.asarray(p.copy()))
 
 
 def torch_forward(function: Callable[[Any], Any], p: np.ndarray) -> np.ndarray:
     torch = load_or_skip("torch").xp
     func = importlib.import_module("torch.func")
     at = torch.asarray(p.copy())
-    with warnings.catch_warnings():
-        # torch compiles its own decompositions with torch.jit.script, which it deprecates.
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with torch_forward_mode():
         return np.asarray(func.jvp(function, (at,), (torch.ones_like(at),))[1].numpy())
-
-
-def jax_backward(function: Callable[[Any], Any], p: np.ndarray) -> np.ndarray:
-    at = load_or_skip("jax-jit").asarray(p)
-    jax = importlib.import_module("jax")
-    return np.asarray(jax.jit(jax.grad(lambda x: function(x).sum()))(at))
 
 
 def jax_forward(function: Callable[[Any], Any], p: np.ndarray) -> np.ndarray:
@@ -189,9 +174,9 @@ def jax_forward(function: Callable[[Any], Any], p: np.ndarray) -> np.ndarray:
 
 
 MODES = {
-    "torch-backward": torch_backward,
+    "torch-backward": functools.partial(backward, "torch"),
     "torch-forward": torch_forward,
-    "jax-backward": jax_backward,
+    "jax-backward": functools.partial(backward, "jax-jit"),
     "jax-forward": jax_forward,
 }
 
@@ -254,10 +239,11 @@ def test_reported_inputs(mode: str) -> None:
     """Each was a wrong number or NaN: a cancelled numerator, an infinity times 0."""
     eighth = functools.partial(expectation.conditional_baseline, group_size=8)
     p = np.asarray([1e-30, 1e-10, 1e-8, 1e-6, 1 - 2.0**-24], dtype="float32")
-    np.testing.assert_allclose(MODES[mode](eighth, p), 0.4375, rtol=1e-4)
+    np.testing.assert_allclose(MODES[mode](eighth, p), 0.4375, rtol=tol.FOUR_DIGITS)
     mass = functools.partial(expectation.gradient_mass, group_size=8, method="dapo")
-    np.testing.assert_allclose(MODES[mode](mass, p[:4]), 0.3580, rtol=1e-4)
-    np.testing.assert_allclose(MODES[mode](mass, np.asarray([1e-200, 1e-100])), 0.3580, rtol=1e-4)
+    np.testing.assert_allclose(MODES[mode](mass, p[:4]), 0.3580, rtol=tol.FOUR_DIGITS)
+    wide = MODES[mode](mass, np.asarray([1e-200, 1e-100]))
+    np.testing.assert_allclose(wide, 0.3580, rtol=tol.FOUR_DIGITS)
     rare = {
         "float32": np.asarray([1e-30, 1e-20], "float32"),
         "float64": np.asarray([1e-300, 1e-155]),
@@ -296,7 +282,7 @@ def test_beta_law(mode: str, dtype: str) -> None:
                     total += product
                 scale = abs(total[1]) + total[0] / (arb(a) + arb(second))
                 error = float(abs(arb(slope) - total[1]) / scale) / EPS[dtype]
-                assert error <= 2 * CLOSED_EPS, (a, b, group_size, error)
+                assert error <= 2 * tol.DERIVATIVE_CLOSED_EPS, (a, b, group_size, error)
 
 
 @pytest.mark.parametrize("dtype", EPS)
@@ -309,17 +295,17 @@ def test_second_arguments(mode: str, dtype: str) -> None:
         (
             lambda t: expectation.tail_miss(0.5, t, g),
             lambda t: power(1 - t, g) - power(half, g) - power(half - t, g),
-            CLOSED_EPS,
+            tol.DERIVATIVE_CLOSED_EPS,
         ),
         (
             lambda t: expectation.verifier_noise_weight(0.5, g, t, 0.125),
             lambda t: (t - arb(0.125)) * weight((t + arb(0.125)) / 2, g),
-            TABLE_EPS,
+            tol.DERIVATIVE_TABLE_EPS,
         ),
         (
             lambda f: expectation.verifier_noise_weight(0.5, g, 0.875, f),
             lambda f: (arb(0.875) - f) * weight((f + arb(0.875)) / 2, g),
-            TABLE_EPS,
+            tol.DERIVATIVE_TABLE_EPS,
         ),
     ]
     for function, definition, bound in cases:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -27,6 +26,7 @@ from identity.groups import (
     score_contrast,
 )
 from tests import oracles, tolerances
+from tests.agreement.differentiation import torch_forward_mode
 from tests.backends import load_or_skip
 
 Function = Callable[..., Any]
@@ -44,9 +44,7 @@ def torch_reverse(function: Function, at: np.ndarray, *others: np.ndarray) -> np
 def torch_forward(function: Function, at: np.ndarray, *others: np.ndarray) -> np.ndarray:
     torch = load_or_skip("torch").xp
     arrays = [torch.asarray(array) for array in (at, *others)]
-    with warnings.catch_warnings():
-        # torch compiles its own decompositions with torch.jit.script, which it deprecates.
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with torch_forward_mode():
         return np.asarray(importlib.import_module("torch.func").jacfwd(function)(*arrays))
 
 

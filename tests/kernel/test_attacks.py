@@ -55,6 +55,7 @@ from proofs.kernel.theorem import (
     Theorem,
     check_proof,
 )
+from tests.kernel.claims import step
 from tests.kernel.test_refuses_false import Statement, undefined_statements
 
 REFUSALS = (ProofError, ArithmeticError, TypeError, ValueError, AttributeError, LookupError)
@@ -79,10 +80,6 @@ def attack(title: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
         return function
 
     return keep
-
-
-def step(relation: str, expr: Any, *by: Any) -> Step:
-    return Step("step", relation, expr, by)
 
 
 def derive(domain: Domain, claim: Claim, *steps: Step, ledger: Any = None) -> str:

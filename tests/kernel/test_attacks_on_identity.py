@@ -50,6 +50,7 @@ from proofs.kernel.theorem import (
     check_proof,
 )
 from proofs.kernel.wellformed import check_classes
+from tests.kernel.claims import theorem
 
 m, n, p, q, x, y = sp.symbols("m n p q x y")
 half = sp.Rational(1, 2)
@@ -61,14 +62,6 @@ square = Claim((x + 1) ** 2, "=", x**2 + 2 * x + 1)
 
 def clause(domain: Domain, claim: Claim = square) -> Clause:
     return Clause("c", domain, claim, Chain((Step("algebra", "=", claim.rhs),)))
-
-
-def theorem(*clauses: Clause, **parts: Any) -> Theorem:
-    rhs = clauses[0].claim.rhs if clauses else sp.Integer(10**6)
-    name = clauses[0].name if clauses else parts["refutes"][0].name
-    mutants = (Mutant("a", name, rhs=rhs + 1), Mutant("b", name, rhs=rhs + 2))
-    given = {"mutants": mutants, "check": lambda: 1, **parts}
-    return Theorem("test.identity", "title", "words", clauses, **given)
 
 
 def problem(it: Theorem) -> str:

@@ -28,11 +28,11 @@ from proofs.kernel.theorem import (
     Clause,
     Mutant,
     Refutation,
-    Step,
     Theorem,
     check_proof,
 )
 from proofs.lock import entry, serial
+from tests.kernel.claims import step, theorem
 
 m, n, p, t, f, x, y = sp.symbols("m n p t f x y")
 half = sp.Rational(1, 2)
@@ -41,16 +41,6 @@ F = sp.Function("F")
 unit = Real(p, 0, 1)
 real = Domain(Real(x))
 naturals = Domain(Integer(n, 0))
-
-
-def step(relation: str, expr: Any, *by: Any) -> Step:
-    return Step("step", relation, expr, by)
-
-
-def theorem(*clauses: Clause, **parts: Any) -> Theorem:
-    name = (clauses[0] if clauses else parts["refutes"][0]).name
-    mutants = (Mutant("a", name, lhs=sp.Integer(10**6)), Mutant("b", name, lhs=sp.Integer(10**7)))
-    return Theorem("test.meaning", "title", "words", clauses, **{"mutants": mutants, **parts})
 
 
 def check(it: Theorem, ledger: Any = None) -> Any:
