@@ -44,7 +44,7 @@ lint-docs: $(VENV)/stamp-test
 		docs/_ext docs/conf.py
 
 bench: $(VENV)/stamp-bench
-	$(BIN)/python -m pytest benchmarks
+	$(BIN)/python -m pytest benchmarks/bench_*.py
 
 readme: $(VENV)/stamp-test
 	$(BIN)/python docs/refresh_readme.py
