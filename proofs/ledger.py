@@ -34,7 +34,7 @@ __all__ = [
     "used_by",
 ]
 
-TOPICS = ("groups", "expectation")
+TOPICS = ("groups", "expectation", "preference", "aggregation", "surrogates")
 
 Progress = Callable[[Theorem, "Report | None"], None]  # None: its check begins
 

@@ -8,8 +8,9 @@ positivity procedure must discharge at once. Atoms and the relations used betwee
 * ``√f``: a generator t with t² = f. ``√(fg) = √f √g`` is used only after f, g ≥ 0 is proved;
 * ``xⁿ`` with n an integer form: generators ``x^symbol`` and integer exponents, x ≠ 0 proved;
 * ``n!`` and binomials: shifted to a common base, after 0 ≤ k ≤ n is proved;
-* a sum over the group: linear in its moments Σ R_i^a s_i^b; binary rewards obey R_i² = R_i,
-  and Σ_i δ_ij f_i = f_j.
+* ``exp(x)``: exp(x + y) = exp(x) exp(y), exp(-x) = 1/exp(x); a real power of a positive base
+  likewise;
+* a sum over a group or an array: linear in its moments, see :mod:`proofs.kernel.moments`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from typing import Any
 import sympy as sp
 from flint import fmpq, fmpq_mat, fmpq_mpoly_ctx, fmpz
 
-from proofs.kernel.domain import Domain, Group, Integer, Real, exact
+from proofs.kernel.domain import Domain, Integer, Real, exact
 from proofs.kernel.errors import MalformedTheorem, Undecided
-from proofs.kernel.terms import Rounded, canonical, peel, substitute
+from proofs.kernel.moments import sum_fraction
+from proofs.kernel.terms import Maximum, Minimum, Rounded, canonical, peel
 
 __all__ = ["Algebra"]
 
@@ -63,44 +65,46 @@ class Algebra:
         self.squares: dict[int, Poly] = {}  # generator -> radicand, for √ atoms
         self.bases: dict[int, Poly] = {}  # generator -> x, for x^n atoms
         self.signs: dict[int, str] = {}  # generator -> "+" or "0+"
-        self.memo: dict[sp.Expr, Fraction] = {}
+        self.memo: dict[Any, Fraction] = {}
         self.positive: list[sp.Expr] = []
-        self.bound: list[sp.Symbol] = []  # indices of the group sums around the current term
+        self.bound: list[Any] = []  # (index, size) of the sums around the current term
+        self.constants: dict[int, fmpq] = {}  # generator -> c, for c^n atoms
         self.known: dict[tuple[str, Any], bool] = {}
 
     # -- public ------------------------------------------------------------------------------
     def is_zero(self, expr: sp.Expr) -> bool:
         """True: the expression is zero on the whole domain. False: this method cannot tell."""
         numerator, _ = self.fraction(expr)
-        return bool(self._reduced(numerator) == 0)
+        return bool(self.reduced(numerator) == 0)
 
     def nonnegative(self, expr: sp.Expr, strict: bool = False) -> bool:
         """True: expr ≥ 0 (or > 0) on the whole domain. False: cannot tell."""
         numerator, denominator = self.fraction(expr)
-        top, bottom = self._reduced(numerator), self._reduced(denominator)
-        below = self._sign(bottom, strict=True)
+        top, bottom = self.reduced(numerator), self.reduced(denominator)
+        below = self.sign(bottom, strict=True)
         if below == 0:
             return False
-        above = self._sign(top * below, strict)
+        above = self.sign(top * below, strict)
         return above > 0
 
     def nonzero(self, expr: sp.Expr) -> bool:
         numerator, _ = self.fraction(expr)
-        return self._sign(self._reduced(numerator), strict=True) != 0
+        return self.sign(self.reduced(numerator), strict=True) != 0
 
     # -- from terms to fractions -------------------------------------------------------------
     def fraction(self, expr: sp.Expr) -> Fraction:
         expr = sp.sympify(expr)
-        if expr not in self.memo:
-            self.memo[expr] = self._fraction(expr)
-        return self.memo[expr]
+        key = (expr, *self.bound) if self.bound else expr  # a sum may use an index's range
+        if key not in self.memo:
+            self.memo[key] = self._fraction(expr)
+        return self.memo[key]
 
     def _fraction(self, e: sp.Expr) -> Fraction:
         if e.is_Rational:
             return self.one * fmpq(int(e.p), int(e.q)), self.one
         if e.is_Symbol:
             value = self.domain.constant(e)
-            return (self._atom(e), self.one) if value is None else self.fraction(value)
+            return (self.atom(e), self.one) if value is None else self.fraction(value)
         if e.is_Add:
             top, bottom = self.zero, self.one
             for a in e.args:
@@ -108,29 +112,29 @@ class Algebra:
                 if d == bottom:
                     top = top + n
                 else:
-                    top, bottom = self._cancel(top * d + n * bottom, bottom * d)
-            return self._cancel(self._reduced(top), bottom)
+                    top, bottom = self.cancel(top * d + n * bottom, bottom * d)
+            return self.cancel(self.reduced(top), bottom)
         if e.is_Mul:
             top, bottom = self.one, self.one
             for a in e.args:
                 n, d = self.fraction(a)
-                top, bottom = self._cancel(top * n, bottom * d)
-            return self._cancel(self._reduced(top), bottom)
+                top, bottom = self.cancel(top * n, bottom * d)
+            return self.cancel(self.reduced(top), bottom)
         if e.is_Pow:
             return self._power(e.base, e.exp)
-        if isinstance(e, sp.exp):  # exp(-x) = 1/exp(x) > 0
-            if e.args[0].could_extract_minus_sign():
-                return self.one, self._atom(canonical(sp.exp(-e.args[0])), "+")
-            return self._atom(canonical(e), "+"), self.one
+        if isinstance(e, sp.exp):
+            return self._exponential(e.args[0])
         if isinstance(e, sp.beta):
             positive = all(self.nonnegative(a, strict=True) for a in e.args)
-            return self._atom(canonical(e), "+" if positive else None), self.one
+            return self.atom(canonical(e), "+" if positive else None), self.one
         if isinstance(e, Rounded):  # rounding keeps the sign, and only 0 becomes 0
             rounded = canonical(e)
             if self.nonnegative(e.args[0]):
                 positive = self.nonnegative(e.args[0], strict=True)
-                return self._atom(rounded, "+" if positive else "0+"), self.one
-            return self._atom(rounded), self.one
+                return self.atom(rounded, "+" if positive else "0+"), self.one
+            return self.atom(rounded), self.one
+        if isinstance(e, Minimum | Maximum):
+            return self._extreme(e)
         if isinstance(e, sp.binomial):
             return self._binomial(*e.args)
         if isinstance(e, sp.factorial):
@@ -140,14 +144,12 @@ class Algebra:
         if isinstance(e, sp.KroneckerDelta) and self.nonzero(e.args[0] - e.args[1]):
             return self.zero, self.one
         if isinstance(e, sp.Indexed):
-            group = self.domain.group
-            binary = group is not None and group.binary and e.base == group.rewards
-            return self._atom(e, "0+" if binary else None), self.one
+            return self.atom(e, self._entry_sign(e)), self.one
         if e.is_Number and not e.is_Rational:
             raise Undecided(f"{e} is not an exact number")
-        return self._atom(canonical(e)), self.one
+        return self.atom(canonical(e)), self.one
 
-    def _atom(self, key: Any, sign: str | None = None) -> Poly:
+    def atom(self, key: Any, sign: str | None = None) -> Poly:
         if key not in self.index:
             if len(self.atoms) == GENERATORS:
                 raise Undecided(f"more than {GENERATORS} atoms")
@@ -158,7 +160,7 @@ class Algebra:
         return self.gens[self.index[key]]
 
     @staticmethod
-    def _cancel(top: Poly, bottom: Poly) -> Fraction:
+    def cancel(top: Poly, bottom: Poly) -> Fraction:
         if bottom == 1:
             return top, bottom
         common = top.gcd(bottom)
@@ -168,7 +170,7 @@ class Algebra:
 
     def _invert(self, value: Fraction, shown: Any) -> Fraction:
         top, bottom = value
-        if self._sign(self._reduced(top), strict=True) == 0:
+        if self.sign(self.reduced(top), strict=True) == 0:
             raise Undecided(f"cannot show that {shown} is non-zero on the domain")
         return bottom, top
 
@@ -182,30 +184,76 @@ class Algebra:
             if n < 0:
                 top, bottom = self._invert((top, bottom), base)
                 n = -n
-            return self._reduced(top**n), self._reduced(bottom**n)
+            return self.reduced(top**n), self.reduced(bottom**n)
         if exponent.is_Rational and exponent.q == 2:
             root = self._root(base)
             whole, odd = divmod(int(exponent.p), 2)
             top, bottom = self._power(base, sp.Integer(whole))
             if odd:
                 top, bottom = top * root[0], bottom * root[1]
-            return self._cancel(self._reduced(top), self._reduced(bottom))
+            return self.cancel(self.reduced(top), self.reduced(bottom))
         if self.domain.is_integer(exponent):
             return self._symbolic_power(base, sp.expand(exponent))
-        return self._atom(canonical(base**exponent)), self.one
+        return self._real_power(base, exponent)
+
+    def _exponential(self, exponent: sp.Expr) -> Fraction:
+        """exp(a·x + b·y) = exp(x)^a exp(y)^b for integers a, b; exp(x) > 0."""
+        result: Fraction = (self.one, self.one)
+        for count, rest in _parts(exponent):
+            piece = self.atom(canonical(sp.exp(rest)), "+") ** abs(count)
+            result = self._times(result, (piece, self.one) if count > 0 else (self.one, piece))
+        return result
+
+    def _real_power(self, base: sp.Expr, exponent: sp.Expr) -> Fraction:
+        """x^(a·y + b·z) = (x^y)^a (x^z)^b for x > 0, and (x·w)^y = x^y w^y for x, w > 0."""
+        top, bottom = self.fraction(base)
+        if not self._positive(top, bottom):
+            return self.atom(canonical(base**exponent)), self.one
+        pieces = [f for poly in (top, bottom) for f, _ in poly.factor()[1]]
+        if not all(self.sign(f, strict=True) for f in pieces):
+            return self.atom(canonical(base**exponent), "+"), self.one
+        result: Fraction = (self.one, self.one)
+        for count, rest in _parts(exponent):
+            if rest.is_Rational:
+                piece: Fraction = (self.atom(canonical(base**rest), "+"), self.one)
+                if rest == 1 or rest.q == 2:
+                    piece = self._power(base, rest)
+            else:
+                piece = self._base_power(top, bottom, rest, "+")
+            piece = (piece[0] ** abs(count), piece[1] ** abs(count))
+            result = self._times(result, piece if count > 0 else piece[::-1])
+        return result
+
+    def _extreme(self, e: sp.Expr) -> Fraction:
+        """The smaller (larger) of two terms, where it is shown which one that is."""
+        a, b = e.args if isinstance(e, Minimum) else e.args[::-1]
+        if self.nonnegative(b - a):
+            return self.fraction(a)
+        return self.fraction(b) if self.nonnegative(a - b) else (self.atom(canonical(e)), self.one)
+
+    def _entry_sign(self, e: sp.Indexed) -> str | None:
+        """Of an entry of an array, by the bounds of its entries."""
+        group, array = self.domain.group, self.domain.arrays.get(e.base)
+        if array is None:
+            binary = group is not None and group.binary and e.base == group.rewards
+            return "0+" if binary else None
+        low, _, open_low, _ = array.bounds
+        if low is None or not self.nonnegative(low):
+            return None
+        return "+" if open_low or self.nonnegative(low, strict=True) else "0+"
 
     def _symbolic_power(self, base: sp.Expr, exponent: sp.Expr) -> Fraction:
         """x^(a·m + b·n + c) = (x^m)^a (x^n)^b x^c for x ≠ 0; and 0^n = 0 for n ≥ 1."""
         top, bottom = self.fraction(base)
-        if self._reduced(top) == 0:
+        if self.reduced(top) == 0:
             if not self.nonnegative(exponent - 1):
                 raise Undecided(f"0**({exponent}): cannot show that the exponent is positive")
             return self.zero, self.one
-        if self._reduced(top) == bottom:
+        if self.reduced(top) == bottom:
             return self.one, self.one
         result: Fraction = (self.one, self.one)
         sign = "+" if self._positive(top, bottom) else None
-        if sign is None and self._sign(self._reduced(top), strict=True) == 0:
+        if sign is None and self.sign(self.reduced(top), strict=True) == 0:
             return self._power_of_maybe_zero(base, exponent)
         for count, rest in self._linear_terms(exponent):
             if rest == 1:
@@ -233,7 +281,7 @@ class Algebra:
             if rest == 1:
                 result = self._times(result, self._power(base, count))
                 continue
-            atom = self._atom(canonical(base**rest), sign)
+            atom = self.atom(canonical(base**rest), sign)
             result = self._times(result, (atom ** int(count), self.one))
         return result
 
@@ -244,34 +292,35 @@ class Algebra:
             constant, factors = poly.factor()
             oriented = []
             for f, multiplicity in factors:
-                s = self._sign(f, strict=True)
+                s = self.sign(f, strict=True)
                 if s < 0:
                     f, constant = -f, constant * (-1) ** multiplicity
                 oriented.append((f, multiplicity, "+" if s else None))
             if constant != 1:
                 key = ("power", _key(fmpq(constant)), exponent)
-                part = self._atom(key, "+" if constant > 0 else None)
+                part = self.atom(key, "+" if constant > 0 else None)
+                self.constants[self.index[key]] = fmpq(constant)
                 result = self._times(result, (part, self.one) if side == 0 else (self.one, part))
             for f, multiplicity, kind in oriented:
                 key = ("power", _key(f), exponent)
-                part = self._atom(key, kind) ** multiplicity
+                part = self.atom(key, kind) ** multiplicity
                 self.bases[self.index[key]] = f
                 result = self._times(result, (part, self.one) if side == 0 else (self.one, part))
         return result
 
     def _times(self, x: Fraction, y: Fraction) -> Fraction:
-        return self._cancel(x[0] * y[0], x[1] * y[1])
+        return self.cancel(x[0] * y[0], x[1] * y[1])
 
     # -- square roots ------------------------------------------------------------------------
     def _root(self, base: sp.Expr) -> Fraction:
         """√(n/d) as a product of root generators; splits a product only after sign proofs."""
         top, bottom = self.fraction(base)
-        top, bottom = self._reduced(top), self._reduced(bottom)
-        below = self._sign(bottom, strict=True)
+        top, bottom = self.reduced(top), self.reduced(bottom)
+        below = self.sign(bottom, strict=True)
         if below == 0:
             raise Undecided(f"cannot show the sign of the denominator of {base}")
-        radicand = self._reduced(top * bottom)  # √(n/d) = √(nd) / |d|
-        if self._sign(radicand, strict=False) <= 0 and radicand != 0:
+        radicand = self.reduced(top * bottom)  # √(n/d) = √(nd) / |d|
+        if self.sign(radicand, strict=False) <= 0 and radicand != 0:
             raise Undecided(f"cannot show that {base} is non-negative under a root")
         outside, inside = self._split_root(radicand)
         return outside * inside, bottom * below
@@ -283,7 +332,7 @@ class Algebra:
         outside, inside, rest = self.one, self.one, self.one
         constant = fmpq(constant)
         for f, multiplicity in factors:
-            s = self._sign(f, strict=False)
+            s = self.sign(f, strict=False)
             if s == 0:  # sign unknown: this factor stays under one common root
                 rest = rest * f**multiplicity
                 continue
@@ -304,13 +353,13 @@ class Algebra:
         return outside, inside
 
     def _root_generator(self, radicand: Poly) -> Poly:
-        positive = self._sign(radicand, strict=True) > 0
+        positive = self.sign(radicand, strict=True) > 0
         key = ("root", _key(radicand))
-        generator = self._atom(key, "+" if positive else "0+")
+        generator = self.atom(key, "+" if positive else "0+")
         self.squares[self.index[key]] = radicand
         return generator
 
-    def _reduced(self, poly: Poly) -> Poly:
+    def reduced(self, poly: Poly) -> Poly:
         """Replace t² by its radicand for every root generator t."""
         for i in sorted(self.squares, reverse=True):  # later roots may contain earlier ones
             degrees = poly.degrees()
@@ -345,7 +394,7 @@ class Algebra:
             return self.zero, self.one  # more chosen than there are
         for form in (n, k, n - k):
             if not (self.domain.is_integer(form) and self.nonnegative(form)):
-                return self._atom(canonical(sp.binomial(n, k)), "0+"), self.one
+                return self.atom(canonical(sp.binomial(n, k)), "0+"), self.one
         top = self._factorial(n)
         below = self._times(self._factorial(k), self._factorial(sp.expand(n - k)))
         return self._times(top, (below[1], below[0]))
@@ -364,7 +413,7 @@ class Algebra:
             raise Undecided(f"factorial of {n}")
         if not (self.nonnegative(base) and self.nonnegative(n)):
             raise Undecided(f"cannot show that {base} and {n} are non-negative")
-        top = self._atom(("factorial", base), "+")
+        top = self.atom(("factorial", base), "+")
         bottom = self.one
         for j in range(1, int(shift) + 1):
             top = top * self.fraction(base + j)[0]
@@ -372,88 +421,62 @@ class Algebra:
             bottom = bottom * self.fraction(base - j)[0]
         return top, bottom
 
-    # -- sums over the group -----------------------------------------------------------------
+    # -- sums ----------------------------------------------------------------------------------
     def _sum(self, e: sp.Sum) -> Fraction:
-        group = self.domain.group
         body, var, low, high = peel(e)
         if body == 0 or sp.expand(high - low) == -1:
             return self.zero, self.one  # zero terms, or none
-        if group is None or low != 1 or high != group.size:
-            return self._atom(canonical(e), self._sum_sign(e)), self.one
-        if self.domain.variable(var) is not None:
-            raise Undecided(f"the index {var} is also a variable")
-        self.bound.append(var)
-        try:
-            top, bottom = self.fraction(body)
-        finally:
-            self.bound.pop()
-        if any(self._mentions(i, var) for i in self._used(bottom)):
-            return self._atom(canonical(e)), self.one
-        total = self.zero
-        for exponents, coefficient in top.to_dict().items():
-            moving: dict[Any, int] = {}
-            fixed = [0] * GENERATORS
-            for i, n in enumerate(map(int, exponents)):
-                if n and self._mentions(i, var):
-                    moving[self.atoms[i]] = n
-                elif n:
-                    fixed[i] = n
-            outer = self.ctx.from_dict({tuple(fixed): coefficient})
-            total = total + outer * self._moment(group, var, moving)
-        return self._cancel(self._reduced(total), bottom)
+        if var not in body.free_symbols:
+            return self.fraction((high - low + 1) * body)
+        if low != 1 or not (high in self.domain.sizes or self._is_entry(high)):
+            return self.atom(canonical(e), self._sum_sign(e)), self.one
+        return sum_fraction(self, e)
 
-    def _used(self, poly: Poly) -> list[int]:
+    def _is_entry(self, high: sp.Expr) -> bool:
+        return isinstance(high, sp.Indexed) and high.base in self.domain.arrays
+
+    def expression(self, i: int) -> sp.Expr:
+        """The term that a generator stands for."""
+        key = self.atoms[i]
+        if not isinstance(key, tuple):
+            return key
+        if key[0] == "root":
+            return sp.sqrt(self.to_expr(self.squares[i]))
+        if key[0] == "factorial":
+            return sp.factorial(key[1])
+        base = self.constants.get(i)
+        x = self.to_expr(self.bases[i]) if base is None else sp.Rational(int(base.p), int(base.q))
+        return x ** key[2]
+
+    def to_expr(self, poly: Poly) -> sp.Expr:
+        """A polynomial as a term again."""
+        terms = []
+        for exponents, c in poly.to_dict().items():
+            powers = (self.expression(i) ** int(n) for i, n in enumerate(exponents) if n)
+            c = fmpq(c)
+            terms.append(sp.Mul(sp.Rational(int(c.p), int(c.q)), *powers))
+        return sp.Add(*terms)
+
+    def used(self, poly: Poly) -> list[int]:
         return [i for i, n in enumerate(poly.degrees()) if n > 0]
 
-    def _mentions(self, i: int, var: sp.Symbol) -> bool:
+    def mentions(self, i: int, var: sp.Symbol) -> bool:
         key = self.atoms[i]
         if isinstance(key, tuple):
             inner = self.squares.get(i, self.bases.get(i, self.zero))
-            if any(self._mentions(j, var) for j in self._used(inner)):
+            if any(self.mentions(j, var) for j in self.used(inner)):
                 return True
             return any(isinstance(part, sp.Basic) and var in part.free_symbols for part in key)
         return var in key.free_symbols
 
-    def _moment(self, group: Group, var: sp.Symbol, moving: dict[Any, int]) -> Poly:
-        """Σ_i of a monomial in atoms that mention i."""
-        for key in moving:  # Σ_i δ_ij f_i = f_j for an index j of the same range
-            if isinstance(key, sp.KroneckerDelta):
-                (other,) = (a for a in key.args if a != var)
-                self._require_index(other, group)
-                rest = sp.Mul(*(a**n for a, n in moving.items() if a != key))
-                value, bottom = self.fraction(substitute(rest, {var: other}))
-                if bottom != 1:
-                    raise Undecided(f"cannot sum {rest} against {key}")
-                return value
-        for key in moving:
-            if isinstance(key, sp.Indexed):
-                others = key.indices[1:]
-                if key.indices[0] != var or any(var in x.free_symbols for x in others):
-                    raise Undecided(f"the index of {key} is not the summation index itself")
-        if group.binary:
-            moving = {a: 1 if _is(a, group.rewards) else n for a, n in moving.items()}
-        if not moving:
-            return self.fraction(group.size)[0]
-        if any(isinstance(a, tuple) for a in moving):
-            raise Undecided("a root or power of an indexed quantity inside a sum")
-        if group.binary and group.correct is not None and list(moving.values()) == [1]:
-            (only,) = moving
-            if _is(only, group.rewards):
-                return self.fraction(group.correct)[0]
-        body = sp.Mul(*(a**n for a, n in moving.items()))
-        even = all(
-            n % 2 == 0 or (group.binary and _is(a, group.rewards)) for a, n in moving.items()
-        )
-        key = canonical(sp.Sum(body, (var, 1, group.size)))
-        return self._atom(key, "0+" if even else None)
-
-    def _require_index(self, index: sp.Expr, group: Group) -> None:
-        if index in self.bound:
+    def require_index(self, index: sp.Expr, size: sp.Expr) -> None:
+        """Raise unless the index is shown to lie in 1..size."""
+        if any(index == bound and size == high for bound, high in self.bound):
             return
         inside = self.domain.is_integer(index) and self.nonnegative(index - 1)
-        if inside and self.nonnegative(group.size - index):
+        if inside and self.nonnegative(size - index):
             return
-        raise Undecided(f"cannot show that the index {index} lies in 1..{group.size}")
+        raise Undecided(f"cannot show that the index {index} lies in 1..{size}")
 
     def _sum_sign(self, e: sp.Sum) -> str | None:
         body, var, low, high = peel(e)
@@ -467,10 +490,10 @@ class Algebra:
 
     # -- signs -------------------------------------------------------------------------------
     def _positive(self, top: Poly, bottom: Poly) -> bool:
-        s = self._sign(self._reduced(bottom), strict=True)
-        return s != 0 and self._sign(self._reduced(top) * s, strict=True) > 0
+        s = self.sign(self.reduced(bottom), strict=True)
+        return s != 0 and self.sign(self.reduced(top) * s, strict=True) > 0
 
-    def _sign(self, poly: Poly, strict: bool) -> int:
+    def sign(self, poly: Poly, strict: bool) -> int:
         """+1 or -1 if the polynomial is provably ≥ 0 or ≤ 0 (strictly if asked), else 0."""
         if poly == 0:
             return 0 if strict else 1
@@ -484,7 +507,7 @@ class Algebra:
         for f, multiplicity in factors:
             if multiplicity % 2 == 0 and not strict:
                 continue
-            s = self._sign(f, strict)
+            s = self.sign(f, strict)
             if s == 0:
                 return 0
             result *= s**multiplicity
@@ -498,7 +521,7 @@ class Algebra:
         """Whether the polynomial is a rational multiple of one known to be positive."""
         for term in self._positive_terms():
             top, bottom = self.fraction(term)
-            fact = self._reduced(top * bottom)
+            fact = self.reduced(top * bottom)
             if fact == 0:
                 continue
             ratio = fmpq(poly.leading_coefficient()) / fmpq(fact.leading_coefficient())
@@ -525,9 +548,24 @@ class Algebra:
             )
         return self.known[key]
 
+    def _entries(self, used: set[Any]) -> list[sp.Indexed]:
+        """Entries of arrays among what is used, or among the bounds of an index that is used."""
+        found = set(used)
+        for v in self.domain.variables:
+            if v.symbol in used:
+                for bound in (v.low, v.high):
+                    found |= set() if bound is None else sp.sympify(bound).free_symbols
+        entries = (e for e in found if isinstance(e, sp.Indexed) and e.base in self.domain.arrays)
+        return sorted(entries, key=str)
+
     def _slack_forms(self, poly: Poly, strict: bool) -> Any:
-        used = {self.atoms[i] for i in self._used(poly)}
+        used = {self.atoms[i] for i in self.used(poly)}
         variables: list[Integer | Real] = []
+        for entry in self._entries(used):  # bounded as a real variable is
+            bounds = self.domain.arrays[entry.base].bounds
+            variables.append(Real(entry, *bounds))
+            for bound in bounds[:2]:
+                used |= set() if bound is None else bound.free_symbols
         for v in reversed(self.domain.variables):  # those used, and those that bound them
             if v.symbol in used:
                 variables.insert(0, v)
@@ -539,8 +577,24 @@ class Algebra:
             yield _Slack(self, substitution).apply(poly)
 
 
-def _is(atom: Any, base: sp.IndexedBase) -> bool:
-    return isinstance(atom, sp.Indexed) and atom.base == base
+def _parts(exponent: sp.Expr) -> list[tuple[int, sp.Expr]]:
+    """The exponent as a sum of integer multiples: 3x/2 - y is 3·(x/2) + (-1)·y."""
+    waiting, found = [exponent], []
+    while waiting:
+        term = waiting.pop()
+        if not term.is_Add:
+            term = sp.expand_mul(term, deep=False)
+        if term.is_Add:
+            waiting += term.args
+            continue
+        coefficient, rest = term.as_coeff_Mul()
+        if not coefficient.is_Rational:
+            raise Undecided(f"the exponent {exponent}")
+        if abs(coefficient.p) > LARGEST:
+            raise Undecided(f"the exponent {exponent} is too large")
+        if coefficient != 0:
+            found.append((int(coefficient.p), rest / coefficient.q))
+    return found
 
 
 def _fac(n: int) -> fmpq:
@@ -684,7 +738,7 @@ class _Slack:
         top, bottom = zero + 1, zero + 1
         if e.is_Rational:
             top = top * fmpq(int(e.p), int(e.q))
-        elif e.is_Symbol and e in self.forms:
+        elif e in self.forms:
             n, d = (self.image(sp.sympify(part)) for part in self.forms[e])
             top, bottom = n[0] * d[1], n[1] * d[0]
         elif e.is_Symbol:
@@ -715,7 +769,7 @@ class _Slack:
         for i, n in enumerate(degrees):
             if n:
                 key = self.algebra.atoms[i]
-                if isinstance(key, sp.Symbol) and key in self.forms:
+                if isinstance(key, sp.Symbol | sp.Indexed) and key in self.forms:
                     images[i] = self.image(key)
                 else:
                     images[i] = (self.generator(("atom", i)), self.ctx.gens()[0] * 0 + 1)

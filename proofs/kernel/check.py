@@ -14,10 +14,22 @@ from typing import Any, get_args, get_origin, get_type_hints
 import sympy as sp
 from sympy.core.cache import clear_cache
 
-from proofs.kernel.domain import Domain, Group, Integer, Point, Real, Table, as_point
+from proofs.kernel.context import Context, weakest
+from proofs.kernel.domain import (
+    Array,
+    Assumption,
+    Domain,
+    Draws,
+    Group,
+    Integer,
+    Point,
+    Real,
+    Table,
+    as_point,
+)
 from proofs.kernel.errors import MalformedTheorem, ProofError, UndefinedValue, Unsupported
 from proofs.kernel.names import check_function
-from proofs.kernel.rules import RULES, Context, weakest
+from proofs.kernel.rules import RULES
 from proofs.kernel.semantics import compare, difference, evaluate, show
 from proofs.kernel.theorem import (
     Cases,
@@ -146,7 +158,7 @@ class _Watched(dict[str, Report]):
 
 
 _PARTS = (Theorem, Clause, Claim, Chain, Cases, Induction, Step, Mutant, Refutation, Reference,
-          Domain, Integer, Real, Group, Table, *RULES)  # fmt: skip
+          Domain, Integer, Real, Group, Table, Array, Assumption, Draws, *RULES)  # fmt: skip
 _ATOMS = (str, int, bool, float, Fraction, type(None))
 
 
@@ -235,10 +247,15 @@ def _check_form(theorem: Theorem) -> None:
 
 def _check_symbols(domain: Domain, claim: Claim) -> None:
     for n, d in enumerate(domain.declarations):
-        bounds = (d.low, d.high) if isinstance(d, Integer | Real) else ()
+        bounds = (d.low, d.high) if isinstance(d, Integer | Real | Array) else ()
         for bound in bounds:  # each has a value wherever the earlier variables have one
             if bound is not None and not bound.is_Atom:
                 Context(Domain.internal(*domain.declarations[:n])).term(bound)
+        if isinstance(d, Assumption):
+            before = Domain.internal(*domain.declarations[:n])
+            shape = before.arrays[d.array].shape
+            ranges = (Integer(i, 1, n) for i, n in zip(d.indices, shape, strict=True))
+            Context(before).inside(*ranges).term(d.value)
     check_form(domain, claim.lhs)
     check_form(domain, claim.rhs)
     if claim.lhs == claim.rhs:
@@ -270,7 +287,7 @@ def _sample(name: str, domain: Domain, claim: Claim) -> int:
         seen.add(_show_point(point))
         _look(name, claim, point)
         count += 1
-    if any(isinstance(v, Real) and v.samples for v in domain.variables):
+    if any(isinstance(d, Real | Array) and d.samples for d in domain.declarations):
         # The author says where both sides can be evaluated; the kernel looks elsewhere as well.
         for point in domain.points(f"{name} anywhere", wanted, near, anywhere=True):
             with suppress(Unsupported):
@@ -294,7 +311,7 @@ def _numbers(domain: Domain, claim: Claim) -> tuple[int, ...]:
     largest = 1000
     if all(_is_polynomial(side) for side in (claim.lhs, claim.rhs)):
         largest = 10**18  # quick to evaluate anywhere
-    if domain.group is not None or any(s.function.has(sp.Sum) for s in sums):
+    if domain.sizes or any(s.function.has(sp.Sum) for s in sums):
         largest = 20  # a group, or a sum of sums, of a larger size would take too long
     found = {int(n) for side in (claim.lhs, claim.rhs) for n in side.atoms(sp.Integer)}
     return tuple(sorted(n for n in found if abs(n) <= largest))
@@ -316,7 +333,7 @@ def _single(domain: Domain) -> bool:
 def _show_point(point: Point) -> str:
     shown = []
     for key, value in point.items():
-        if key == "group":
+        if key in ("group", "draws"):
             continue
         if callable(value):
             table = []
@@ -338,9 +355,7 @@ def _check_refutations(theorem: Theorem, report: Report) -> None:
     shown = []
     for r in theorem.refutes:
         point = as_point(r.witness)
-        group = r.domain.group
-        if group is not None:
-            point["group"] = group
+        point |= r.domain.randomness
         outside = r.domain.contains(point)
         if outside:
             raise ProofError(f"{r.name}: the witness is outside the domain: {outside}")
@@ -411,8 +426,7 @@ def _falsify(
 
     Having no value there counts only at a point that an assumption of the original excludes.
     """
-    if domain.group is not None:
-        first = [{**p, "group": domain.group} for p in first]
+    first = [{**p, **domain.randomness} for p in first]
     candidates = [p for p in first if domain.contains(p) is None]
     for point in (*candidates, *domain.points(f"mutant {seed}", MUTANT_POINTS)):
         try:

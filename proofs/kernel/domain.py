@@ -1,8 +1,9 @@
 """Typed domains: the one object from which symbols, checks, samples and LaTeX come.
 
 A domain is an ordered tuple of declarations; a bound may mention earlier variables. Besides
-plain variables there are two structured declarations: :class:`Group` (one sampled group:
-rewards and scores indexed by rollout) and :class:`Table` (an arbitrary function of an integer).
+plain variables there are :class:`Group` (one sampled group: rewards and scores indexed by rollout),
+:class:`Table` (an arbitrary function of an integer) and those of :mod:`proofs.kernel.arrays`:
+arrays, assumptions about them, and draws from a law.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import sympy as sp
 from flint import fmpq
 
+from proofs.kernel.arrays import Array, Assumption, Draws
 from proofs.kernel.errors import MalformedTheorem, UndefinedValue
 from proofs.kernel.names import check_apart, check_function, check_name
 from proofs.kernel.terms import as_term, is_rational, is_settled
@@ -23,16 +26,21 @@ from proofs.kernel.terms import as_term, is_rational, is_settled
 __all__ = [
     "COORDINATE",
     "SCORES",
+    "Array",
+    "Assumption",
     "D",
     "Declaration",
     "Domain",
+    "Draws",
     "Group",
     "Integer",
     "Point",
     "Real",
     "Table",
     "as_point",
+    "is_plain",
     "names_of",
+    "parts_of",
 ]
 
 Point = dict[Any, Any]
@@ -197,7 +205,7 @@ class Table:
 
 SCORES = (Integer(D, 1, spread=2), Integer(COORDINATE, 1, D))  # declare these before a group
 
-Declaration = Integer | Real | Group | Table
+Declaration = Integer | Real | Group | Table | Array | Assumption | Draws
 
 
 def names_of(d: Declaration) -> tuple[sp.Symbol, ...]:
@@ -206,7 +214,23 @@ def names_of(d: Declaration) -> tuple[sp.Symbol, ...]:
         return (d.symbol,)
     if isinstance(d, Group):
         return tuple(base.label for base in d.bases)
+    if isinstance(d, Array | Draws):
+        return (d.base.label,)
+    if isinstance(d, Assumption):
+        return ()
     return (sp.Symbol(d.function.__name__),)
+
+
+def parts_of(d: Declaration) -> list[sp.Expr]:
+    """The terms that a declaration is made with."""
+    if isinstance(d, Integer | Real | Array):
+        shape = d.shape if isinstance(d, Array) else ()
+        return [part for part in (d.low, d.high, *shape) if part is not None]
+    if isinstance(d, Assumption):
+        return [d.value]
+    if isinstance(d, Draws):
+        return [d.size]
+    return list(d.parameters) if isinstance(d, Group) else []
 
 
 def exact(value: Any) -> fmpq:
@@ -234,6 +258,10 @@ def _table(values: dict[int, fmpq]) -> Callable[[int], fmpq]:
 def _given(d: Declaration, point: Point) -> bool:
     if isinstance(d, Group):
         return {d.rewards, d.scores} <= set(point) or d.slope in point
+    if isinstance(d, Array):
+        return d.base in point
+    if isinstance(d, Assumption):
+        return d.array in point
     return isinstance(d, Table) and d.function in point
 
 
@@ -257,17 +285,18 @@ def _check_names(declarations: Any, before: Any = ()) -> None:
     for d in declarations:
         if isinstance(d, Integer | Real):
             if isinstance(d, Real) and d.samples:
-                if not all(is_rational(as_term(x)) for x in d.samples):
-                    raise MalformedTheorem(f"{d.symbol}: sample points are rational numbers")
-                if len(set(d.samples)) < 6:
-                    raise MalformedTheorem(f"{d.symbol}: fewer than six sample points")
-        elif isinstance(d, Group):
+                _check_samples(d.symbol, d.samples)
+        elif isinstance(d, Group | Array | Draws):
             arrays += names_of(d)
-            for base in d.bases:
+            for base in d.bases if isinstance(d, Group) else (d.base,):
                 if type(base) is not sp.IndexedBase or base != sp.IndexedBase(base.label.name):
                     raise MalformedTheorem(
                         f"{base} carries assumptions; types belong to the domain"
                     )
+            if isinstance(d, Array) and d.samples:
+                _check_samples(d.base, d.samples)
+        elif isinstance(d, Assumption):
+            pass
         elif not isinstance(d, Table):
             raise MalformedTheorem(f"a domain is made of declarations; {d!r} is none")
         else:
@@ -278,16 +307,23 @@ def _check_names(declarations: Any, before: Any = ()) -> None:
     check_apart(names, arrays)
 
 
-def _is_plain(bound: sp.Expr) -> bool:
+def _check_samples(name: Any, samples: tuple[Any, ...]) -> None:
+    if not all(is_rational(as_term(x)) for x in samples):
+        raise MalformedTheorem(f"{name}: sample points are rational numbers")
+    if len(set(samples)) < 6:
+        raise MalformedTheorem(f"{name}: fewer than six sample points")
+
+
+def is_plain(bound: sp.Expr) -> bool:
     """Rational arithmetic on variables: nothing in it can depend on the rollouts or an index."""
     if is_rational(bound):
         return True
     if bound.args and not is_settled(bound):
         return False
     if type(bound) is sp.Pow:
-        return bool(bound.exp.is_Integer) and _is_plain(bound.base)
+        return bool(bound.exp.is_Integer) and is_plain(bound.base)
     if type(bound) in (sp.Add, sp.Mul):
-        return all(_is_plain(a) for a in bound.args)
+        return all(is_plain(a) for a in bound.args)
     return type(bound) is sp.Symbol
 
 
@@ -302,6 +338,54 @@ def _within_unit(d: Integer | Real, *, inside: bool) -> bool:
     return bool(above and (high < 1 or (high == 1 and (d.open_high or not inside))))
 
 
+def _check_bounds(d: Integer | Real | Array, name: Any, seen: set[Any]) -> None:
+    for bound in (d.low, d.high):
+        free = bound.free_symbols if bound is not None else set()
+        if bound is not None and not is_plain(bound):
+            raise MalformedTheorem(
+                f"the bound {bound} is not made of + · / and whole powers of rationals"
+            )
+        if not free <= seen:
+            raise MalformedTheorem(f"bound {bound} of {name} is not declared yet")
+
+
+def _check_array(d: Array | Assumption | Draws, before: Any, seen: set[Any]) -> None:
+    arrays = {x.base: x for x in before if isinstance(x, Array)}
+    if isinstance(d, Assumption):
+        array = arrays.get(d.array)
+        if array is None or array.law:
+            raise MalformedTheorem(f"{d.array} is no array that was declared before, or is a law")
+        if len(d.indices) != len(array.shape):
+            raise MalformedTheorem(f"{d.entry} has {len(d.indices)} indices")
+        if any(isinstance(x, Assumption) and x.array == d.array for x in before):
+            raise MalformedTheorem(f"two assumptions about {d.array}")
+        taken = [s for x in before for s in names_of(x)]
+        for index in d.indices:
+            check_name(index)
+        check_apart((*d.indices, *taken), [b.label for b in arrays])
+        if d.value.has(d.array) or d.array.label in d.value.free_symbols:
+            raise MalformedTheorem(f"the assumption about {d.array} mentions {d.array} itself")
+        return
+    sizes = d.shape if isinstance(d, Array) else (d.size,)
+    known = {x.symbol: x for x in before if isinstance(x, Integer)}
+    for size in sizes:
+        low = known[size].low if size in known else None
+        if not isinstance(low, sp.Integer) or low < 1:
+            raise MalformedTheorem(f"{size} is no integer >= 1 that was declared before {d.base}")
+    if isinstance(d, Draws):
+        law = arrays.get(d.law)
+        if law is None or not law.law or len(law.shape) != 1:
+            raise MalformedTheorem(f"{d.law} is no law (of one index) that was declared before")
+        if any(isinstance(x, Draws) for x in before):
+            raise MalformedTheorem("one set of draws per domain")
+        return
+    if not 1 <= len(d.shape) <= 3:
+        raise MalformedTheorem(f"{d.base} has {len(d.shape)} indices")
+    if d.law and (d.low is not None or d.high is not None or d.integer):
+        raise MalformedTheorem(f"{d.base} is a law: its bounds are 0 and 1")
+    _check_bounds(d, d.base, seen)
+
+
 @dataclass(frozen=True)
 class Domain:
     declarations: tuple[Declaration, ...] = ()
@@ -310,17 +394,12 @@ class Domain:
         object.__setattr__(self, "declarations", declarations)
         _check_names(declarations)
         seen: set[Any] = set()
-        for d in declarations:
+        for n, d in enumerate(declarations):
             if isinstance(d, Integer | Real):
-                for bound in (d.low, d.high):
-                    free = bound.free_symbols if bound is not None else set()
-                    if bound is not None and not _is_plain(bound):
-                        raise MalformedTheorem(
-                            f"the bound {bound} is not made of + · / and whole powers of rationals"
-                        )
-                    if not free <= seen:
-                        raise MalformedTheorem(f"bound {bound} of {d.symbol} is not declared yet")
+                _check_bounds(d, d.symbol, seen)
                 seen.add(d.symbol)
+            elif isinstance(d, Array | Assumption | Draws):
+                _check_array(d, declarations[:n], seen)
             elif isinstance(d, Group):
                 needed = {d.size, D} | ({d.correct} if d.correct is not None else set())
                 needed |= {d.success} if d.success is not None else set()
@@ -369,7 +448,9 @@ class Domain:
         def meaning(d: Declaration) -> Declaration:
             if isinstance(d, Integer):
                 return replace(d, spread=0)
-            if not isinstance(d, Real):
+            if isinstance(d, Assumption):
+                return replace(d, meaning="")
+            if not isinstance(d, Real | Array):
                 return d
             open_low, open_high = d.open_low or d.low is None, d.open_high or d.high is None
             return replace(d, samples=(), open_low=open_low, open_high=open_high)
@@ -387,6 +468,36 @@ class Domain:
         if len(groups) > 1:
             raise MalformedTheorem("one group per domain")
         return groups[0] if groups else None
+
+    @property
+    def arrays(self) -> dict[Any, Array]:
+        return {d.base: d for d in self.declarations if isinstance(d, Array)}
+
+    @property
+    def draws(self) -> Draws | None:
+        return next((d for d in self.declarations if isinstance(d, Draws)), None)
+
+    @property
+    def randomness(self) -> Point:
+        """What a point needs to know beside values: how the group and the draws are random."""
+        parts = {"group": self.group, "draws": self.draws}
+        return {key: part for key, part in parts.items() if part is not None}
+
+    @property
+    def sizes(self) -> set[Any]:
+        """What arrays, groups and draws are indexed up to."""
+        found = {size for d in self.arrays.values() for size in d.shape}
+        found |= {self.draws.size} if self.draws is not None else set()
+        return found | ({self.group.size} if self.group is not None else set())
+
+    def shapes(self, symbol: sp.Symbol) -> bool:
+        """Whether another declaration depends on the variable."""
+        return any(
+            symbol in part.free_symbols
+            for d in self.declarations
+            if getattr(d, "symbol", None) != symbol
+            for part in parts_of(d)
+        )
 
     def variable(self, symbol: sp.Symbol) -> Integer | Real | None:
         return next((v for v in self.variables if v.symbol == symbol), None)
@@ -415,6 +526,9 @@ class Domain:
             return all(self.is_integer(a) for a in expr.args)
         if expr.is_Pow and expr.exp.is_Integer and expr.exp >= 0:
             return self.is_integer(expr.base)
+        if isinstance(expr, sp.Indexed):
+            array = self.arrays.get(expr.base)
+            return array is not None and array.integer
         if isinstance(expr, sp.Sum) and self.group is not None and self.group.binary:
             group, ((var, low, high), *more) = self.group, expr.limits
             counts = expr.function == group.rewards[var] and not more
@@ -448,10 +562,12 @@ class Domain:
                     gap = (value - exact(evaluate(sp.sympify(bound), point))) * sign
                     if gap < 0 or (strict and gap == 0):
                         return f"{d.symbol} = {value} violates its bound {bound}"
-            elif isinstance(d, Group):
-                problem = self._group_problem(d, point)
+            elif isinstance(d, Group | Array | Assumption):
+                problem = self._problem(d, point)
                 if problem:
                     return problem
+            elif isinstance(d, Draws):
+                continue  # random: they have no value at a point
             elif d.function not in point:
                 return f"{d.function} has no value"
         return None
@@ -488,6 +604,21 @@ class Domain:
             return "the rewards are all equal"
         return None
 
+    def _problem(self, d: Group | Array | Assumption, point: Point) -> str | None:
+        if isinstance(d, Group):
+            return self._group_problem(d, point)
+        return _array_problem(d, point) if isinstance(d, Array) else self._broken(d, point)
+
+    def _broken(self, d: Assumption, point: Point) -> str | None:
+        from proofs.kernel.semantics import compare
+
+        shape = [int(exact(point[n]).p) for n in self.arrays[d.array].shape]
+        for at in product(*(range(1, n + 1) for n in shape)):
+            here = {**point, **dict(zip(d.indices, map(fmpq, at), strict=True))}
+            if compare(d.entry, "=", d.value, here) is False:
+                return f"the assumption does not hold: {d.meaning}"
+        return None
+
     def points(
         self, seed: str, wanted: int, near: tuple[int, ...] = (), *, anywhere: bool = False
     ) -> Iterator[Point]:
@@ -508,3 +639,35 @@ class Domain:
             found += 1
             if found == wanted:
                 return
+
+
+def _array_problem(d: Array, point: Point) -> str | None:
+    from proofs.kernel.semantics import evaluate
+
+    if d.base not in point:
+        return f"{d.base} has no value"
+    shape = [int(exact(point[n]).p) for n in d.shape]
+    low, high, open_low, open_high = d.bounds
+    ends = [
+        (exact(evaluate(bound, point)), bound, sign, strict)
+        for bound, sign, strict in ((low, 1, open_low), (high, -1, open_high))
+        if bound is not None
+    ]
+
+    def problem(part: Any, sizes: list[int]) -> str | None:
+        if not sizes:
+            value = exact(part)
+            if d.integer and value.q != 1:
+                return f"{d.base} has the entry {value}, not an integer"
+            for end, bound, sign, strict in ends:
+                gap = (value - end) * sign
+                if gap < 0 or (strict and gap == 0):
+                    return f"{d.base} has the entry {value}, which violates the bound {bound}"
+            return None
+        if not isinstance(part, list) or len(part) != sizes[0]:
+            return f"{d.base} has not {sizes[0]} entries"
+        if d.law and len(sizes) == 1 and sum(map(exact, part), fmpq(0)) != 1:
+            return f"the probabilities {d.base} do not sum to 1"
+        return next((p for p in (problem(x, sizes[1:]) for x in part) if p), None)
+
+    return problem(point[d.base], shape)

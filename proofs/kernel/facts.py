@@ -23,6 +23,7 @@ class LiteratureFact:
     lhs: Any
     relation: str
     rhs: Any
+    nonnegative: tuple[Any, ...] = ()
 
 
 _k, _m, _n, _p = sp.symbols("k m n p")
@@ -51,10 +52,50 @@ def _fact(name: str, lhs: sp.Expr, rhs: sp.Expr) -> LiteratureFact:
     )
 
 
+_x, _y = sp.symbols("x y")
+_elementary = (
+    LiteratureFact(
+        name="exponential-tangent",
+        reference="convexity of exp: e^x lies above its tangent at 0 (any textbook)",
+        words="For real x, 1 + x ≤ e^x.",
+        variables=(_x,),
+        integers=(),
+        positive=(),
+        lhs=1 + _x,
+        relation="<=",
+        rhs=sp.exp(_x),
+    ),
+    LiteratureFact(
+        name="exponential-increasing",
+        reference="exp is increasing (any textbook)",
+        words="For real x, y, (x − y)(e^x − e^y) ≥ 0.",
+        variables=(_x, _y),
+        integers=(),
+        positive=(),
+        lhs=sp.Integer(0),
+        relation="<=",
+        rhs=(_x - _y) * (sp.exp(_x) - sp.exp(_y)),
+    ),
+    LiteratureFact(
+        name="bernoulli",
+        reference="Bernoulli's inequality for real exponents (Hardy, Littlewood, Pólya, §2.15)",
+        words="For x > 0 and 0 ≤ y ≤ 1, x^y ≤ 1 + y(x − 1).",
+        variables=(_x, _y),
+        integers=(),
+        positive=(_x,),
+        lhs=_x**_y,
+        relation="<=",
+        rhs=1 + _y * (_x - 1),
+        nonnegative=(_y, 1 - _y),
+    ),
+)
+
+
 FACTS: dict[str, LiteratureFact] = {
     f.name: f
     for f in (
         _fact("poisson-root-above", _binomial_root, _poisson_root + _n * _p**2),
         _fact("poisson-root-below", _poisson_root - _n * _p**2, _binomial_root),
+        *_elementary,
     )
 }

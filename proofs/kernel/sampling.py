@@ -13,7 +13,18 @@ from typing import Any
 import sympy as sp
 from flint import fmpq
 
-from proofs.kernel.domain import D, Domain, Group, Integer, Point, Real, exact
+from proofs.kernel.domain import (
+    Array,
+    Assumption,
+    D,
+    Domain,
+    Draws,
+    Group,
+    Integer,
+    Point,
+    Real,
+    exact,
+)
 from proofs.kernel.errors import UndefinedValue
 from proofs.kernel.semantics import evaluate
 
@@ -40,6 +51,12 @@ def draw(
                 point[d.symbol] = _real(d, point, rng, corner, anywhere)
             elif isinstance(d, Group):
                 _group(d, point, rng)
+            elif isinstance(d, Array):
+                point[d.base] = _array(d, point, rng, corner, anywhere)
+            elif isinstance(d, Assumption):
+                point[d.array] = _assumed(domain, d, point)
+            elif isinstance(d, Draws):
+                point["draws"] = d
             else:
                 point[d.function] = _arbitrary(rng.random())
         except (UndefinedValue, TypeError):
@@ -61,7 +78,7 @@ def _integer(
         last = int(exact(evaluate(sp.sympify(d.high), point)).floor())
     if last < first:
         return None
-    if near and rng.random() < 0.15:
+    if near and not _is_enumerated(domain, d) and rng.random() < 0.15:
         value = rng.choice(near) + rng.randint(-1, 1)
         if value >= first and (d.high is None or value <= last):
             return value
@@ -70,12 +87,24 @@ def _integer(
 
 
 def _spread(domain: Domain, d: Integer) -> int:
-    """At least ten values; fewer only where a sample enumerates all reward vectors."""
+    """At least ten values; fewer only where a sample enumerates all groups, or sums over arrays."""
     group = domain.group
+    if _is_enumerated(domain, d):
+        return 2
     if group is None or group.success is None:
-        return max(d.spread, 9)
+        return (
+            min(max(d.spread, 4), 5)
+            if d.symbol in domain.sizes and domain.arrays
+            else (max(d.spread, 9))
+        )
     # A noisy verifier has four kinds of rollout instead of two.
     return max(2, min(d.spread, 9)) if group.flip is None else 2
+
+
+def _is_enumerated(domain: Domain, d: Integer) -> bool:
+    """Whether it is the number of draws, or of what is drawn from."""
+    draws = domain.draws
+    return draws is not None and d.symbol in (draws.size, *domain.arrays[draws.law].shape)
 
 
 def _far(rng: random.Random) -> int:
@@ -135,3 +164,42 @@ def _arbitrary(salt: float) -> Any:
         return fmpq(rng.randint(-60, 60), rng.choice((1, 2, 7))) * far
 
     return value
+
+
+def _array(d: Array, point: Point, rng: random.Random, corner: bool, anywhere: bool) -> Any:
+    low, high, open_low, open_high = d.bounds
+    entry = Real(sp.Symbol("_entry"), low, high, open_low, open_high, d.samples)
+
+    def number() -> fmpq:
+        if not d.integer:
+            return _real(entry, point, rng, corner and rng.random() < 0.3, anywhere)
+        first = None if low is None else -int((-exact(evaluate(low, point))).floor())
+        last = None if high is None else int(exact(evaluate(high, point)).floor())
+        if first is None:
+            first = -9 if last is None else last - 9
+        last = first + 9 if last is None else last
+        return fmpq(rng.randint(first, max(first, last)))
+
+    def part(sizes: list[int]) -> Any:
+        if sizes:
+            if d.law and len(sizes) == 1:
+                weights = [fmpq(rng.randint(1, 30)) for _ in range(sizes[0])]
+                return [w / sum(weights, fmpq(0)) for w in weights]
+            if corner and rng.random() < 0.2:
+                return [part(sizes[1:])] * sizes[0]  # all alike
+            return [part(sizes[1:]) for _ in range(sizes[0])]
+        return number()
+
+    return part([int(exact(point[n]).p) for n in d.shape])
+
+
+def _assumed(domain: Domain, d: Assumption, point: Point) -> Any:
+    """The array that the assumption describes."""
+
+    def part(at: list[int], sizes: list[int]) -> Any:
+        if sizes:
+            return [part([*at, n], sizes[1:]) for n in range(1, sizes[0] + 1)]
+        here = {**point, **dict(zip(d.indices, map(fmpq, at), strict=True))}
+        return exact(evaluate(d.value, here))
+
+    return part([], [int(exact(point[n]).p) for n in domain.arrays[d.array].shape])

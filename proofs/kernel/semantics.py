@@ -15,7 +15,17 @@ import sympy as sp
 from flint import acb, arb, arb_series, ctx, fmpq, fmpz
 
 from proofs.kernel.errors import UndefinedValue, Unsupported
-from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, Rounded, peel
+from proofs.kernel.terms import (
+    BetaMean,
+    Maximum,
+    Minimum,
+    PoissonMean,
+    RolloutMean,
+    Rounded,
+    SampleMean,
+    Slope,
+    peel,
+)
 
 __all__ = ["compare", "difference", "evaluate", "show"]
 
@@ -124,17 +134,19 @@ def _value(e: sp.Expr, point: dict[Any, Any]) -> Value:  # one branch per node o
                 raise UndefinedValue(f"index {at} out of 1..{len(row)}")
             row = row[at - 1]
         return fmpq(row) if isinstance(row, int) else row
-    if isinstance(e, sp.Sum):
+    if isinstance(e, sp.Sum | sp.Product):
         inner, var, low, high = peel(e)
         first = _integer(_value(low, point), "a lower limit")
         last = _integer(_value(high, point), "an upper limit")
+        adds = isinstance(e, sp.Sum)
         if last < first - 1:
-            raise UndefinedValue(f"sum from {first} to {last}")
+            raise UndefinedValue(f"{'sum' if adds else 'product'} from {first} to {last}")
         if last - first > MANY:
             raise Unsupported(f"more than {MANY} terms to add up")
-        total = fmpq(0)
+        total = fmpq(0 if adds else 1)
         for n in range(first, last + 1):
-            total = total + _value(inner, {**point, var: fmpq(n)})
+            term = _value(inner, {**point, var: fmpq(n)})
+            total = total + term if adds else total * term
         return total
     if isinstance(e, sp.binomial):
         n, k = (_integer(_value(a, point), "a binomial argument") for a in e.args)
@@ -153,8 +165,10 @@ def _value(e: sp.Expr, point: dict[Any, Any]) -> Value:  # one branch per node o
     if isinstance(e, sp.KroneckerDelta):
         a, b = (_integer(_value(x, point), "an index") for x in e.args)
         return fmpq(int(a == b))
-    if isinstance(e, sp.Derivative):
+    if isinstance(e, sp.Derivative | Slope):
         return _derivative(e, point)
+    if isinstance(e, Minimum | Maximum):
+        return _extreme(e, point)
     if isinstance(e, sp.exp):
         return _ball(_value(e.args[0], point)).exp()
     if isinstance(e, sp.log):
@@ -177,6 +191,8 @@ def _value(e: sp.Expr, point: dict[Any, Any]) -> Value:  # one branch per node o
         if "group" not in point or point["group"].success is None:
             raise UndefinedValue("a mean over rollouts needs a random group")
         return _rollout_mean(e, point)
+    if isinstance(e, SampleMean):
+        return _sample_mean(e, point)
     if isinstance(e, BetaMean):
         return _beta_mean(e, point)
     if isinstance(e, PoissonMean):
@@ -241,23 +257,68 @@ def _root(base: Value) -> Value:
 
 def _derivative(e: sp.Expr, point: dict[Any, Any]) -> Value:
     """First derivative by power series arithmetic: coefficient of t in f(x + t)."""
-    (var, count), *more = e.args[1:]
-    if more or count != 1:
-        raise UndefinedValue("only first derivatives have a meaning here")
-    if e.args[0].has(sp.Derivative):
+    if isinstance(e, Slope):
+        body, var, at = e.args
+        start = _value(at, point)
+    else:
+        body, (var, count), *more = e.args
+        if more or count != 1:
+            raise UndefinedValue("only first derivatives have a meaning here")
+        start = point[var]
+    if body.has(sp.Derivative, Slope):
         # Both would perturb by the same t.
         raise Unsupported("a derivative inside a derivative")
     old = ctx.cap
     ctx.cap = 2
     try:
-        series = _value(e.args[0], {**point, var: arb_series([_ball(point[var]), 1])})
+        series = _value(body, {**point, var: arb_series([_ball(start), 1])})
         if isinstance(series, arb_series):
             return series[1]
         return fmpq(0)  # the body does not depend on the variable
     except ValueError as problem:  # a divisor that is 0 there
-        raise Unsupported(f"the derivative of {e.args[0]}: {problem}") from None
+        raise Unsupported(f"the derivative of {body}: {problem}") from None
     finally:
         ctx.cap = old
+
+
+def _extreme(e: sp.Expr, point: dict[Any, Any]) -> Value:
+    """The smaller or larger of two values; a ball that holds both if they cannot be told apart.
+
+    The derivative of min(f, g), where it exists, is that of f or that of g, also where f = g.
+    """
+    a, b = (_value(x, point) for x in e.args)
+    x, y = (v[0] if isinstance(v, arb_series) else v for v in (a, b))
+    if isinstance(x, fmpq) and isinstance(y, fmpq) and x == y and a is x and b is y:
+        return a
+    if isinstance(e, Maximum):
+        x, y = y, x
+    if x < y:
+        return a
+    if y < x:
+        return b
+    if not (isinstance(a, arb_series) or isinstance(b, arb_series)):
+        return _ball(a).union(_ball(b))
+    a, b = (v if isinstance(v, arb_series) else arb_series([_ball(v), 0]) for v in (a, b))
+    return arb_series([a[0].union(b[0]), a[1].union(b[1])])
+
+
+def _sample_mean(e: sp.Expr, point: dict[Any, Any]) -> Value:
+    """Sum over all draws, each with its probability."""
+    draws = point.get("draws")
+    if draws is None:
+        raise UndefinedValue("a mean over draws needs a domain that declares them")
+    law = point[draws.law]
+    size = _integer(_value(draws.size, point), "the number of draws")
+    if len(law) ** size > MANY:
+        raise Unsupported(f"more than {MANY} draws to add up")
+    total: Value = fmpq(0)
+    for drawn in product(range(1, len(law) + 1), repeat=size):
+        weight: Value = fmpq(1)
+        for y in drawn:
+            weight = weight * law[y - 1]
+        inner = {**point, draws.base: list(map(fmpq, drawn))}
+        total = total + weight * _value(e.args[0], inner)
+    return total
 
 
 def _rollout_mean(e: sp.Expr, point: dict[Any, Any]) -> Value:

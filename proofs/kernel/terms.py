@@ -17,9 +17,13 @@ from proofs.kernel.errors import MalformedTheorem
 
 __all__ = [
     "BetaMean",
+    "Maximum",
+    "Minimum",
     "PoissonMean",
     "RolloutMean",
     "Rounded",
+    "SampleMean",
+    "Slope",
     "as_term",
     "binomial_mean",
     "canonical",
@@ -75,6 +79,34 @@ class Rounded(_Inert):
     nargs = 2
 
 
+class SampleMean(_Inert):
+    """``SampleMean(h)``: mean of h over the draws that the domain declares."""
+
+    nargs = 1
+
+
+class Slope(_Inert):
+    """``Slope(f, t, x)``: the derivative of f by t, at t = x.
+
+    t is bound. What f holds besides t is constant here, also where it has the same value: that is
+    what a stop-gradient (``detach``) does.
+    """
+
+    nargs = 3
+
+
+class Minimum(_Inert):
+    """``Minimum(a, b)``: the smaller one."""
+
+    nargs = 2
+
+
+class Maximum(_Inert):
+    """``Maximum(a, b)``: the larger one."""
+
+    nargs = 2
+
+
 def integers(names: str) -> Any:
     """Plain symbols; their type lives in the domain, so SymPy assumes nothing by itself."""
     return sp.symbols(names)
@@ -99,10 +131,10 @@ def as_term(value: Any) -> sp.Expr:
     return term
 
 
-def peel(total: sp.Sum) -> tuple[sp.Expr, sp.Symbol, sp.Expr, sp.Expr]:
-    """Summand, index and limits of the outermost sum: SymPy merges nested sums into one node."""
+def peel(total: sp.Expr) -> tuple[sp.Expr, sp.Symbol, sp.Expr, sp.Expr]:
+    """Body, index and limits of the outermost sum (or product): SymPy merges nested ones."""
     *within, (var, low, high) = total.limits
-    return (sp.Sum(total.function, *within) if within else total.function), var, low, high
+    return (total.func(total.function, *within) if within else total.function), var, low, high
 
 
 class _Latex(LatexPrinter):  # type: ignore[misc]
@@ -141,7 +173,8 @@ def is_settled(e: sp.Expr) -> bool:
 # -- bound variables -----------------------------------------------------------------------------
 
 
-_BINDERS = (sp.Sum, BetaMean, PoissonMean)
+_SERIES = (sp.Sum, sp.Product)
+_BINDERS = (*_SERIES, BetaMean, PoissonMean, Slope)
 _OWN_NAME = re.compile(r"_(\d+)\Z")
 
 
@@ -165,11 +198,13 @@ def substitute(expr: sp.Expr, replace: dict[Any, Any]) -> sp.Expr:
 
 def _bind(expr: sp.Expr, body: sp.Expr, old: sp.Symbol, new: sp.Symbol, ends: Any) -> sp.Expr:
     body = body.xreplace({old: new})
-    return sp.Sum(body, (new, *ends)) if isinstance(expr, sp.Sum) else expr.func(body, new, *ends)
+    if isinstance(expr, _SERIES):
+        return expr.func(body, (new, *ends))
+    return expr.func(body, new, *ends)
 
 
 def _split(expr: sp.Expr) -> tuple[sp.Expr, sp.Symbol, Any]:
-    body, var, *ends = peel(expr) if isinstance(expr, sp.Sum) else expr.args
+    body, var, *ends = peel(expr) if isinstance(expr, _SERIES) else expr.args
     return body, var, ends
 
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import sympy as sp
 
+from proofs.kernel.context import Context, Fact, settled, weakest
 from proofs.kernel.domain import Domain, Integer
 from proofs.kernel.errors import MalformedTheorem, ProofError, Undecided
-from proofs.kernel.rules import RULES, Context, Fact, settled, weakest
+from proofs.kernel.rules import RULES
 from proofs.kernel.terms import as_term, latex
-from proofs.kernel.wellformed import bound_symbols
 
 __all__ = [
     "Cases",
@@ -329,13 +329,7 @@ def _check_cases(ctx: Context, claim: Claim, proof: Cases, log: list[StepReport]
             expected = sp.sympify(part.high) + 1
         if part.low == part.high:  # one value: put it in
             value = {proof.variable: sp.sympify(part.low)}
-            if (
-                any(
-                    isinstance(d, Integer) and proof.variable in bound_symbols(d)
-                    for d in ctx.domain.variables
-                )
-                or ctx.domain.group is not None
-            ):
+            if ctx.domain.shapes(proof.variable) or ctx.domain.group is not None:
                 raise ProofError(f"{proof.variable} bounds other variables or shapes the group")
             domain = ctx.domain.without(proof.variable)
             inside = Context(domain, ctx.ledger)
@@ -357,10 +351,7 @@ def _check_induction(ctx: Context, claim: Claim, proof: Induction, log: list[Ste
         raise ProofError("induction runs over an integer variable without upper bound")
     if not ctx.domain.is_integer(whole.low):
         raise ProofError(f"induction cannot start at {whole.low}")
-    if (
-        any(n in bound_symbols(d) for d in ctx.domain.variables if d.symbol != n)
-        or ctx.domain.group
-    ):
+    if ctx.domain.shapes(n) or ctx.domain.group:
         raise ProofError(f"{n} bounds other variables or shapes the group")
     start = {n: sp.sympify(whole.low)}
     base = Claim(claim.lhs.subs(start), claim.relation, claim.rhs.subs(start))

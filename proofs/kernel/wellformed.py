@@ -14,18 +14,33 @@ from typing import Any
 import sympy as sp
 
 from proofs.kernel.algebra import Algebra
-from proofs.kernel.domain import D, Domain, Group, Integer, Real, Table, names_of
+from proofs.kernel.domain import (
+    Array,
+    D,
+    Domain,
+    Draws,
+    Group,
+    Integer,
+    Real,
+    Table,
+    names_of,
+)
 from proofs.kernel.errors import MalformedTheorem, Undecided
 from proofs.kernel.names import check_apart, check_function, check_name, check_plain
 from proofs.kernel.terms import (
     BetaMean,
+    Maximum,
+    Minimum,
     PoissonMean,
     RolloutMean,
     Rounded,
+    SampleMean,
+    Slope,
     as_term,
     is_number,
     is_settled,
     peel,
+    substitute,
 )
 
 __all__ = [
@@ -45,6 +60,8 @@ _PLAIN = {  # and how many arguments they have here: SymPy's logarithm may have 
     sp.log: 1,
     sp.asin: 1,
     sp.beta: 2,
+    Minimum: 2,
+    Maximum: 2,
     Rounded: 2,
 }
 
@@ -55,7 +72,8 @@ LARGEST_PRECISION = 4096  # bits of a rounded number
 
 _CLASSES: tuple[type, ...] = (
     *(sp.Symbol, sp.Integer, sp.Rational, type(sp.S.Zero), type(sp.S.One), type(sp.S.NegativeOne)),
-    *(type(sp.S.Half), type(sp.pi), sp.Add, sp.Mul, sp.Pow, sp.Sum, sp.Derivative, sp.Indexed),
+    *(type(sp.S.Half), type(sp.pi), sp.Add, sp.Mul, sp.Pow, sp.Sum, sp.Product),
+    *(sp.Derivative, sp.Indexed, Slope, SampleMean),
     *(sp.IndexedBase, sp.Tuple, sp.Dict, sp.Lambda, type(sp.S.IdentityFunction), *_PLAIN),
     *(RolloutMean, BetaMean, PoissonMean),
 )
@@ -85,6 +103,9 @@ def depends_on(term: sp.Expr, domain: Domain) -> set[Any]:
     found: set[Any] = set(term.free_symbols)
     if term.has(RolloutMean) and domain.group is not None:
         found |= set(domain.group.parameters)
+    if term.has(SampleMean) and domain.draws is not None:
+        law = domain.arrays[domain.draws.law]
+        found |= {domain.draws.size, law.base.label, *law.shape}
     return found
 
 
@@ -104,7 +125,9 @@ def check_form(domain: Domain, term: sp.Expr, bound: frozenset[sp.Symbol] = froz
 
 
 def _bases(domain: Domain) -> set[Any]:
-    return set() if domain.group is None else set(domain.group.bases)
+    found = set() if domain.group is None else set(domain.group.bases)
+    found |= {domain.draws.base} if domain.draws is not None else set()
+    return found | set(domain.arrays)
 
 
 def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: bool) -> None:
@@ -132,15 +155,18 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: 
             down(a)
         return
     if type(e) is sp.Indexed:
-        group = domain.group
-        if e.base not in _bases(domain) or group is None:
+        group, draws = domain.group, domain.draws
+        if e.base not in _bases(domain):
             raise MalformedTheorem(f"{e.base} is not declared")
-        if group.success is not None and e.base != group.slope and not inside_mean:
+        random = draws is not None and e.base == draws.base
+        if group is not None and group.success is not None:
+            random |= e.base in (group.rewards, group.scores)
+        if random and not inside_mean:
             raise MalformedTheorem(f"{e} is random: it has a value inside a mean only")
         for a in e.indices:
             down(a)
         return
-    if type(e) is sp.Sum:
+    if type(e) in (sp.Sum, sp.Product):
         inner, var, low, high = peel(e)
         binder(var)
         down(low)
@@ -151,9 +177,22 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: 
         body, (var, count), *more = e.args
         if more or count != 1 or not isinstance(domain.variable(var), Real):
             raise MalformedTheorem(f"{e}: first derivatives by a declared real variable only")
-        if body.has(sp.Derivative):
+        if body.has(sp.Derivative, Slope):
             raise MalformedTheorem(f"{e}: a derivative inside a derivative")
         down(body)
+        return
+    if type(e) is Slope:
+        body, var, at = e.args
+        if body.has(sp.Derivative, Slope) or at.has(sp.Derivative, Slope):
+            raise MalformedTheorem(f"{e}: a derivative inside a derivative")
+        binder(var)
+        down(at)
+        down(body, var)
+        return
+    if type(e) is SampleMean:
+        if domain.draws is None or inside_mean:
+            raise MalformedTheorem("a mean over draws needs draws, and does not nest")
+        down(e.args[0], mean=True)
         return
     if type(e) in (BetaMean, PoissonMean):
         body, var, *rest = e.args
@@ -201,16 +240,23 @@ class Terms:
     """Definedness over one domain, with memory of what was checked.
 
     With ``smooth``, a variable, the term must have a derivative by it as well: no root of
-    something that reaches 0, no arcsin that reaches ±1.
+    something that reaches 0, no arcsin that reaches ±1, no minimum of two that may be equal. With
+    ``at``, a term, all of this is asked where the variable has that value. Every node of a term is
+    continuous where it is defined, so what is strict at a point holds around it.
     """
 
     def __init__(
-        self, algebra: Algebra, given: tuple[Any, ...] = (), smooth: sp.Symbol | None = None
+        self,
+        algebra: Algebra,
+        given: tuple[Any, ...] = (),
+        smooth: sp.Symbol | None = None,
+        at: sp.Expr | None = None,
     ) -> None:
         self.algebra = algebra
         self.domain = algebra.domain
         self.given = given
         self.smooth = smooth
+        self.at = at
         self.done: set[sp.Expr] = set()
         self.within: dict[Any, Terms] = {}
 
@@ -222,12 +268,20 @@ class Terms:
             self._defined(term)
         return term
 
+    def around(self, variable: sp.Symbol, at: sp.Expr | None = None) -> Terms:
+        """The same domain, asking for derivatives by a variable (at ``at``, if that is given)."""
+        return Terms(self.algebra, self.given, variable, at)
+
+    def smooth_in(self, term: sp.Expr, variable: sp.Symbol, at: sp.Expr | None = None) -> None:
+        """Raise unless the term has a derivative by the variable (at ``at``, if that is given)."""
+        self.around(variable, at)._defined(term)
+
     def _inside(self, key: Any, domain: Domain) -> Terms:
         if key not in self.within:
             algebra = Algebra(domain)
             for term in self.given:
                 algebra.learn_positive(term)
-            self.within[key] = Terms(algebra, self.given, self.smooth)
+            self.within[key] = Terms(algebra, self.given, self.smooth, self.at)
         return self.within[key]
 
     def _need(self, condition: bool, complaint: str) -> None:
@@ -238,21 +292,36 @@ class Terms:
         """Whether a derivative is being taken by something that ``e`` depends on."""
         return self.smooth is not None and self.smooth in depends_on(e, self.domain)
 
+    def _there(self, e: sp.Expr) -> sp.Expr:
+        """The term where the variable of a slope has its value."""
+        if self.at is None:
+            return e
+        put_in = substitute(e, {self.smooth: self.at})
+        self._need(not put_in.has(sp.nan, sp.zoo, sp.oo), f"{e} at {self.smooth} = {self.at}")
+        return put_in
+
+    def _nonnegative(self, e: sp.Expr, strict: bool = False) -> bool:
+        return self.algebra.nonnegative(self._there(e), strict)
+
     def _positive(self, e: sp.Expr) -> bool:
-        return self.algebra.nonnegative(e, strict=True)
+        return self._nonnegative(e, strict=True)
+
+    def _nonzero(self, e: sp.Expr) -> bool:
+        return self.algebra.nonzero(self._there(e))
 
     def _integer(self, e: sp.Expr) -> None:
+        self._need(not self._moves(e), f"{e} moves, and is to be an integer")
         self._need(self.domain.is_integer(e), f"{e} is not an integer")
 
     def _defined(self, e: sp.Expr) -> None:
         if e in self.done or e.is_Rational or e.is_Symbol or e is sp.pi:
             return
-        if isinstance(e, sp.Sum):
+        if isinstance(e, sp.Sum | sp.Product):
             inner, var, low, high = peel(e)
             for end in (low, high):
                 self._defined(end)
                 self._integer(end)
-            self._need(self.algebra.nonnegative(high - low + 1), f"the range {low}..{high}")
+            self._need(self._nonnegative(high - low + 1), f"the range {low}..{high}")
             key = ("sum", var, low, high)
             self._inside(key, self.domain.extended(Integer(var, low, high)))._defined(inner)
         elif isinstance(e, RolloutMean):
@@ -260,7 +329,13 @@ class Terms:
         elif isinstance(e, sp.Derivative):
             body, var = e.args[0], e.args[1][0]
             self._open_variable(var)
-            Terms(self.algebra, self.given, var)._defined(body)
+            self.smooth_in(body, var)
+        elif isinstance(e, Slope):
+            body, var, at = e.args
+            self._defined(at)
+            self.smooth_in(body, var, at)
+        elif isinstance(e, SampleMean):
+            self._defined_sample_mean(e)
         elif isinstance(e, BetaMean):
             body, var, a, b = e.args
             for part in (a, b):
@@ -282,6 +357,28 @@ class Terms:
             self._defined_here(e)
         self.done.add(e)
 
+    def active(self, e: sp.Expr) -> sp.Expr:
+        """A term in place of a minimum (maximum) that equals it around the point of a derivative.
+
+        That is the argument that is strictly smaller (larger) there, or either one if both are
+        the same once what is inside of them has been decided in this way.
+        """
+        if not isinstance(e, Minimum | Maximum):
+            if not e.has(Minimum, Maximum):
+                return e
+            return e.func(*map(self.active, e.args))
+        a, b = map(self.active, e.args)
+        if not (self._moves(a) or self._moves(b)):
+            return e.func(a, b)
+        low, high = (a, b) if isinstance(e, Minimum) else (b, a)
+        if self._positive(b - a):
+            return low
+        if self._positive(a - b):
+            return high
+        same = self.algebra.is_zero(a - b)
+        self._need(same, f"the derivative of {e}, unless it is known which is smaller")
+        return a
+
     def _open_variable(self, var: sp.Symbol) -> None:
         """A derivative needs room on both sides: a real variable in an open interval.
 
@@ -295,34 +392,36 @@ class Terms:
         self._need(not bounds, f"{var} bounds another variable")
 
     def _defined_here(self, e: sp.Expr) -> None:
-        algebra = self.algebra
         if e.is_Pow:
             base, exponent = e.base, e.exp
             if exponent.is_Integer:
-                self._need(exponent >= 0 or algebra.nonzero(base), f"{base} is non-zero")
+                self._need(exponent >= 0 or self._nonzero(base), f"{base} is non-zero")
             elif exponent.is_Rational and exponent.q == 2:
-                ok = algebra.nonnegative(base, strict=bool(exponent < 0) or self._moves(base))
+                ok = self._nonnegative(base, strict=bool(exponent < 0) or self._moves(base))
                 self._need(ok, f"the root of {base}")
-            elif self.domain.is_integer(exponent):
-                ok = algebra.nonnegative(exponent) or algebra.nonzero(base)
+            elif self.domain.is_integer(exponent) and not self._moves(exponent):
+                ok = self._nonnegative(exponent) or self._nonzero(base)
                 self._need(ok, f"{base}**({exponent})")
             else:
-                raise Undecided(f"the power {e}")
+                self._need(self._positive(base), f"the power {e}")
         elif isinstance(e, sp.log):
             self._need(self._positive(e.args[0]), f"log({e.args[0]})")
         elif isinstance(e, sp.asin):
             x = e.args[0]
-            self._need(algebra.nonnegative(1 - x**2, strict=self._moves(x)), f"asin({x})")
+            self._need(self._nonnegative(1 - x**2, strict=self._moves(x)), f"asin({x})")
         elif isinstance(e, sp.beta):
             self._need(all(self._positive(a) for a in e.args), f"{e}")
         elif isinstance(e, sp.binomial):
             n, k = e.args
             self._integer(n)
             self._integer(k)
-            self._need(algebra.nonnegative(n), f"binomial of {n}")
+            self._need(self._nonnegative(n), f"binomial of {n}")
         elif isinstance(e, sp.factorial):
             self._integer(e.args[0])
-            self._need(algebra.nonnegative(e.args[0]), f"factorial of {e.args[0]}")
+            self._need(self._nonnegative(e.args[0]), f"factorial of {e.args[0]}")
+        elif isinstance(e, Minimum | Maximum):
+            if any(map(self._moves, e.args)):
+                self.active(e)
         elif isinstance(e, Rounded):
             self._need(not self._moves(e.args[0]), f"the derivative of {e}, a step function")
         elif isinstance(e, sp.KroneckerDelta):
@@ -334,19 +433,27 @@ class Terms:
             self._integer(e.args[0])
 
     def _defined_index(self, e: sp.Indexed) -> None:
-        group = self.domain.group
-        assert group is not None  # check_form has seen to it
-        shapes: dict[Any, tuple[Any, ...]] = {
-            group.slope: (D,),
-            group.rewards: (group.size,),
-            group.scores: (group.size, D),
-        }
-        shape = shapes[e.base]
+        group, arrays = self.domain.group, self.domain.arrays
+        shapes: dict[Any, tuple[Any, ...]] = {base: d.shape for base, d in arrays.items()}
+        if group is not None:
+            shapes[group.rewards] = (group.size,)
+            shapes[group.scores] = (group.size, D)
+            shapes[group.slope] = (D,)
+        shape = shapes[e.base]  # check_form has seen to it that there is one
         self._need(len(e.indices) == len(shape), f"the indices of {e}")
         for index, size in zip(e.indices, shape, strict=True):
             self._integer(index)
-            ok = self.algebra.nonnegative(index - 1) and self.algebra.nonnegative(size - index)
+            ok = self._nonnegative(index - 1) and self._nonnegative(size - index)
             self._need(ok, f"the index {index} of {e}")
+
+    def _defined_sample_mean(self, e: sp.Expr) -> None:
+        """Defined for every outcome of the draws: any integers from 1 to the size of the law."""
+        draws = self.domain.draws
+        assert draws is not None  # check_form has seen to it
+        (outcomes,) = self.domain.arrays[draws.law].shape
+        others = [d for d in self.domain.declarations if not isinstance(d, Draws)]
+        any_draws = Array(draws.base, (draws.size,), 1, outcomes, integer=True)
+        self._inside(("draws",), Domain.internal(*others, any_draws))._defined(e.args[0])
 
     def _defined_mean(self, e: RolloutMean) -> None:
         """Defined for every reward vector whose number correct lies in the window."""

@@ -1,0 +1,5 @@
+"""Topic ``aggregation``."""
+
+from proofs.kernel.theorem import Theorem
+
+THEOREMS: tuple[Theorem, ...] = ()

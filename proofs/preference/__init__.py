@@ -1,0 +1,5 @@
+"""Topic ``preference``."""
+
+from proofs.kernel.theorem import Theorem
+
+THEOREMS: tuple[Theorem, ...] = ()

@@ -1,0 +1,5 @@
+"""Topic ``surrogates``."""
+
+from proofs.kernel.theorem import Theorem
+
+THEOREMS: tuple[Theorem, ...] = ()
