@@ -23,6 +23,7 @@ extensions = [
     "command_output",
     "markdown_page",
     "public_names",
+    "theory_figures",
 ]
 exclude_patterns = ["_build"]
 nitpicky = True

@@ -13,7 +13,15 @@ from typing import Any
 import sympy as sp
 from sympy.printing.pretty.pretty_symbology import greek_unicode
 
-from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, Rounded, canonical
+from proofs.kernel.terms import (
+    BetaMean,
+    PoissonMean,
+    RolloutMean,
+    Rounded,
+    SampleMean,
+    Slope,
+    canonical,
+)
 
 __all__ = ["Plain", "shown_symbol"]
 
@@ -85,10 +93,11 @@ class Plain:
             return self._power(e)
         if isinstance(e, sp.Indexed):
             return f"{e.base}[{','.join(map(self._index, e.indices))}]", ATOM
-        if isinstance(e, sp.Sum):
+        if isinstance(e, sp.Sum | sp.Product):
+            sign = "Σ" if isinstance(e, sp.Sum) else "Π"
             text = self._at(e.function, PRODUCT)
             for var, low, high in e.limits:
-                text = f"Σ_{{{shown_symbol(var)}={self.text(low)}..{self.text(high)}}} {text}"
+                text = f"{sign}_{{{shown_symbol(var)}={self.text(low)}..{self.text(high)}}} {text}"
             return text, SUM
         if isinstance(e, sp.factorial):
             return f"{self._at(e.args[0], ATOM)}!", POWER
@@ -161,10 +170,22 @@ class Plain:
         if isinstance(e, Rounded):
             body, bits = map(self.text, e.args)
             return f"round_{{{bits} bits}}({body})", ATOM
+        if isinstance(e, SampleMean):
+            return f"E[{self.text(e.args[0])}]", ATOM
+        if isinstance(e, Slope):
+            body, var, at = map(self.text, e.args)
+            return f"d/d{var}[{body}] at {var} = {at}", SUM
         if e is sp.pi:
             return "π", ATOM
         if isinstance(e, sp.Function | sp.KroneckerDelta):
-            short = {"binomial": "C", "beta": "B", "asin": "arcsin", "KroneckerDelta": "δ"}
+            short = {
+                "Minimum": "min",
+                "Maximum": "max",
+                "binomial": "C",
+                "beta": "B",
+                "asin": "arcsin",
+                "KroneckerDelta": "δ",
+            }
             name = short.get(type(e).__name__, type(e).__name__)
             return f"{name}({', '.join(map(self.text, e.args))})", ATOM
         return str(e), SUM

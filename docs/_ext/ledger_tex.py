@@ -168,6 +168,24 @@ class _Printer(LatexPrinter):  # type: ignore[misc]
         x, bits = e.args
         return rf"\mathrm{{fl}}_{{{self._print(bits)}}}\left({self._print(x)}\right)" + _power(exp)
 
+    def _print_SampleMean(self, e: Any, exp: Any = None) -> str:
+        return rf"\mathrm{{E}}\left[{self._print(e.args[0])}\right]" + _power(exp)
+
+    def _print_Slope(self, e: Any, exp: Any = None) -> str:
+        body, var, at = map(self._print, e.args)
+        return rf"\left.\frac{{d}}{{d{var}}}\left[{body}\right]\right|_{{{var} = {at}}}" + (
+            "" if exp is None else rf"{{}}^{{{exp}}}"
+        )
+
+    def _print_Minimum(self, e: Any, exp: Any = None) -> str:
+        return self._extreme(r"\min", e, exp)
+
+    def _print_Maximum(self, e: Any, exp: Any = None) -> str:
+        return self._extreme(r"\max", e, exp)
+
+    def _extreme(self, name: str, e: Any, exp: Any) -> str:
+        return rf"{name}\left({', '.join(map(self._print, e.args))}\right)" + _power(exp)
+
     def _print_Derivative(self, e: sp.Derivative) -> str:
         body, (var, _) = e.args
         return rf"\frac{{d}}{{d{self._print(var)}}}\left[{self._print(body)}\right]"

@@ -477,6 +477,15 @@ class Domain:
     def draws(self) -> Draws | None:
         return next((d for d in self.declarations if isinstance(d, Draws)), None)
 
+    def with_any_draws(self) -> Domain | None:
+        """With the draws as an array of their own: any outcomes; None if there are no draws."""
+        draws = self.draws
+        if draws is None:
+            return None
+        (outcomes,) = self.arrays[draws.law].shape
+        some = Array(draws.base, (draws.size,), 1, outcomes, integer=True)
+        return Domain.internal(*(some if d is draws else d for d in self.declarations))
+
     @property
     def randomness(self) -> Point:
         """What a point needs to know beside values: how the group and the draws are random."""

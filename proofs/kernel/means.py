@@ -14,7 +14,7 @@ from proofs.kernel.errors import ProofError, Undecided
 from proofs.kernel.names import check_name
 from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, SampleMean, peel
 
-__all__ = ["BetaIntegral", "Moments", "Tower"]
+__all__ = ["BetaIntegral", "LinearMean", "Moments", "Outcomewise", "Tower"]
 
 SCORE_MEANS = "expectation.score-means"  # the theorem that gives the two conditional means
 
@@ -222,3 +222,55 @@ class Moments:
         if body.has(draws.base) or var in body.free_symbols:
             raise Undecided(f"{total} depends on the draws in another way")
         return body
+
+
+def _any_outcome(ctx: Context) -> Context:
+    """Where the draws have some value, whichever it is."""
+    domain = ctx.domain.with_any_draws()
+    if domain is None:
+        raise ProofError("the domain has no draws")
+    return Context(domain, ctx.ledger, ctx.hypothesis, ctx.given)
+
+
+@dataclass(frozen=True)
+class LinearMean:
+    """E[Σ_j c_j f_j] = Σ_j c_j E[f_j] over draws, the c_j free of them; the split is checked."""
+
+    mean: SampleMean
+    parts: tuple[tuple[Any, Any], ...]
+
+    def prove(self, ctx: Context) -> Fact:
+        if type(self.mean) is not SampleMean:
+            raise ProofError("not a mean over draws")
+        ctx.term(self.mean)
+        inside = _any_outcome(ctx)
+        for c, f in self.parts:
+            ctx.term(c)  # free of the draws, which have no value here
+            inside.term(f)
+        body = sp.Add(*(c * f for c, f in self.parts))
+        ctx.require(inside.zero(self.mean.args[0] - body), "the parts do not add up")
+        result = sp.Add(*(c * SampleMean(f) for c, f in self.parts))
+        return ctx.admit(self.mean, "=", result, "linearity of the mean")
+
+
+@dataclass(frozen=True)
+class Outcomewise:
+    """Means over draws compare as what is averaged does, for every outcome of the draws."""
+
+    mean: SampleMean
+    body: Any
+    relation: str = "="
+    steps: tuple[Any, ...] = ()  # a chain from the old to the new term
+
+    def prove(self, ctx: Context) -> Fact:
+        from proofs.kernel.theorem import Step, check_chain
+
+        if type(self.mean) is not SampleMean:
+            raise ProofError("not a mean over draws")
+        ctx.term(self.mean)
+        inside = _any_outcome(ctx)
+        body = inside.term(self.body)
+        steps = self.steps or (Step("outcome by outcome", self.relation, body),)
+        grade = check_chain(inside, self.mean.args[0], self.relation, body, steps)
+        new = SampleMean(body)
+        return ctx.admit(self.mean, self.relation, new, "comparison outcome by outcome", grade)

@@ -16,7 +16,7 @@ from proofs.kernel.context import Context, Fact
 from proofs.kernel.domain import Array, Assumption, Domain, Draws, Integer, parts_of
 from proofs.kernel.errors import ProofError
 from proofs.kernel.facts import FACTS
-from proofs.kernel.means import BetaIntegral, Moments, Tower
+from proofs.kernel.means import BetaIntegral, LinearMean, Moments, Outcomewise, Tower
 from proofs.kernel.semantics import compare, difference
 from proofs.kernel.series import (
     BinomialMoments,
@@ -55,9 +55,11 @@ __all__ = [
     "Hypothesis",
     "Instance",
     "Linear",
+    "LinearMean",
     "MeanValue",
     "Moments",
     "Nonnegative",
+    "Outcomewise",
     "Positive",
     "Reverse",
     "Shift",
@@ -316,9 +318,11 @@ RULES: tuple[type, ...] = (
     Hypothesis,
     Instance,
     Linear,
+    LinearMean,
     MeanValue,
     Moments,
     Nonnegative,
+    Outcomewise,
     Positive,
     Reverse,
     Shift,

@@ -290,12 +290,12 @@ def _check_inequality(ctx: Context, previous: sp.Expr, step: Step, new: sp.Expr)
 
 def _algebra_name(ctx: Context, *terms: sp.Expr) -> str:
     """Which part of the normal form a comparison needed, for the reader of the derivation."""
-    group = ctx.domain.group
-    if group is not None and any(t.has(group.rewards, group.scores) for t in terms):
-        return "group-sum normal form"
+    if any(t.atoms(sp.Indexed) and t.atoms(sp.Sum) for t in terms):
+        return "sum normal form"
     powers = (x.exp for t in terms for x in t.atoms(sp.Pow))
-    roots = any(e.is_Rational and not e.is_Integer for e in powers)
-    return "algebraic zero test" if roots else "rational zero test"
+    plain = all(e.is_Integer or (e.free_symbols and ctx.domain.is_integer(e)) for e in powers)
+    plain = plain and not any(t.has(sp.exp) for t in terms)
+    return "rational zero test" if plain else "algebraic zero test"
 
 
 def _fact(ctx: Context, rule: Any) -> Fact:

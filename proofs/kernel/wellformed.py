@@ -15,10 +15,8 @@ import sympy as sp
 
 from proofs.kernel.algebra import Algebra
 from proofs.kernel.domain import (
-    Array,
     D,
     Domain,
-    Draws,
     Group,
     Integer,
     Real,
@@ -448,12 +446,9 @@ class Terms:
 
     def _defined_sample_mean(self, e: sp.Expr) -> None:
         """Defined for every outcome of the draws: any integers from 1 to the size of the law."""
-        draws = self.domain.draws
-        assert draws is not None  # check_form has seen to it
-        (outcomes,) = self.domain.arrays[draws.law].shape
-        others = [d for d in self.domain.declarations if not isinstance(d, Draws)]
-        any_draws = Array(draws.base, (draws.size,), 1, outcomes, integer=True)
-        self._inside(("draws",), Domain.internal(*others, any_draws))._defined(e.args[0])
+        domain = self.domain.with_any_draws()
+        assert domain is not None  # check_form has seen to it
+        self._inside(("draws",), domain)._defined(e.args[0])
 
     def _defined_mean(self, e: RolloutMean) -> None:
         """Defined for every reward vector whose number correct lies in the window."""

@@ -1,0 +1,214 @@
+"""Sphinx extension: figures of the theory pages, drawn from the functions themselves.
+
+``.. theory-figure:: NAME`` puts the drawing of that name into the page, as SVG in the page's own
+colours; the content of the directive is its caption, ``:alt:`` says what is to be seen.
+``.. presets::`` is the table of all published methods, term by term, from
+``identity.surrogates.PRESETS``.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any, ClassVar
+from xml.sax.saxutils import escape
+
+import matplotlib as mpl
+import numpy as np
+from docutils import nodes
+from docutils.parsers.rst import directives
+from ledger_data import fingerprint
+from matplotlib.figure import Figure
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+INK = "#010203"  # becomes the colour of the page's text, in a light and in a dark theme
+STYLES = ("-", "--", "-.", ":", (0, (6, 2, 1, 2, 1, 2)), (0, (1, 1)))
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", INK)  # told apart by the blind
+
+
+def length_weights(figure: Figure) -> None:
+    """Weight of one token by the length of its response, in one group of eight."""
+    from identity.aggregation import token_weights
+
+    lengths = np.array([32, 64, 128, 256, 512, 1024, 2048, 4096])
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    axes = figure.add_subplot()
+    shown: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("grpo", "GRPO: sequence mean of token means", {}),
+        ("dapo", "DAPO: token mean", {}),
+        ("dr_grpo", "Dr. GRPO, constant 4096", {"constant": 4096.0}),
+        ("delta_l", "ΔL, α = 1, constant 4096", {"constant": 4096.0}),
+        ("delta_l", "ΔL, α = ½, constant 4096", {"constant": 4096.0, "alpha": 0.5}),
+    )
+    for n, (method, label, options) in enumerate(shown):
+        weights = token_weights(mask, method, **options)[:, 0]
+        axes.plot(lengths, weights, ls=STYLES[n], color=COLOURS[n], label=label, lw=1.8)
+    axes.set(xscale="log", yscale="log")
+    axes.set_xlabel("length of the response, in tokens")
+    axes.set_ylabel("weight of one of its tokens")
+    axes.legend(frameon=False, fontsize="small")
+
+
+def clip_pieces(figure: Figure) -> None:
+    """Surrogates by the ratio, and their gradients by the log-probability."""
+    from identity.surrogates import token_loss
+
+    ratios = np.linspace(0.02, 4.0, 996)
+    old = np.full((1, ratios.size), -10.0)
+    row = old + np.log(ratios)
+    mask = np.ones((1, ratios.size), dtype=bool)
+    shown: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("no clip", {"objective": "ppo_clip", "clip": (1.0, np.inf)}),
+        ("PPO clip, [0.8, 1.28]", {"objective": "ppo_clip", "clip": (0.2, 0.28)}),
+        (
+            "the same with dual clip 3",
+            {"objective": "ppo_clip", "clip": (0.2, 0.28), "dual_clip": 3.0},
+        ),
+        ("CISPO, [0, 2]", {"objective": "cispo", "clip": (1.0, 1.0)}),
+    )
+    step = 1e-6
+    panels = figure.subplots(2, 2, sharex=True)
+    for column, sign in enumerate((1.0, -1.0)):
+        for n, (label, options) in enumerate(shown):
+
+            def value(live: Any, sign: float = sign, options: dict[str, Any] = options) -> Any:
+                """Objective at ``live``; CISPO's clipped ratio is a constant taken at ``row``."""
+                if options["objective"] != "cispo":
+                    return -token_loss(live, old, np.array([sign]), mask, **options)[0]
+                # sg(clip(ρ))·A·log π: its slope in log π, times the live log π.
+                there = -token_loss(row, old, np.array([sign]), mask, **options)[0]
+                return there / row[0] * live[0]
+
+            gradient = (value(row + step) - value(row - step)) / (2 * step)
+            style = {"ls": STYLES[n], "color": COLOURS[n], "lw": 1.8, "label": label}
+            if options["objective"] != "cispo":  # its value, A·log π, is not on this scale
+                panels[0, column].plot(ratios, value(row), **style)
+            panels[1, column].plot(ratios, gradient, **style)
+        panels[0, column].set_title(f"A = {sign:+.0f}", fontsize="medium")
+        panels[1, column].set_xlabel("ratio ρ")
+        for axis in panels[:, column]:
+            axis.axvline(1.0, color=INK, lw=0.6, alpha=0.5)
+    panels[0, 0].set_ylabel("objective")
+    panels[1, 0].set_ylabel("gradient by log π")
+    figure.legend(
+        *panels[1, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+    )
+
+
+def dpo_weight(figure: Figure) -> None:
+    """Length of a DPO step relative to the 2-GRPO step on the same pair."""
+    from identity.preference import dpo_gradient_weight
+
+    margins = np.linspace(-60, 60, 481)
+    axes = figure.add_subplot()
+    for n, beta in enumerate((0.03, 0.1, 0.3)):
+        ratio = 2 * dpo_gradient_weight(margins, beta=beta) / beta
+        axes.plot(margins, ratio, ls=STYLES[n], color=COLOURS[n], lw=1.8, label=f"DPO, β = {beta}")
+    axes.axhline(1.0, color=INK, lw=1.2, label="2-GRPO")
+    axes.axvline(0.0, color=INK, lw=0.6, alpha=0.5)
+    axes.set_xlabel("margin Δ of the log-ratios, in nats (0 at the reference)")
+    axes.set_ylabel("DPO's step / (β · 2-GRPO's step)")
+    axes.legend(frameon=False, fontsize="small")
+
+
+FIGURES: dict[str, tuple[Callable[[Figure], None], tuple[float, float]]] = {
+    "length-weights": (length_weights, (6.4, 3.8)),
+    "clip-pieces": (clip_pieces, (7.4, 5.2)),
+    "dpo-weight": (dpo_weight, (6.4, 3.6)),
+}
+
+
+def svg(name: str) -> str:
+    """The figure as an SVG element, its ink in the colour of the text around it."""
+    draw, size = FIGURES[name]
+    inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+    colours: dict[str, Any] = dict.fromkeys(inked, INK)
+    settings = {**colours, "svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10.0}
+    with mpl.rc_context(settings):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    text = out.getvalue()
+    return text[text.index("<svg") :].replace(INK, "currentColor").replace('id="', f'id="{name}-')
+
+
+class TheoryFigure(SphinxDirective):
+    required_arguments = 1
+    has_content = True
+    option_spec: ClassVar[dict[str, Any]] = {"alt": directives.unchanged_required}
+
+    def run(self) -> list[nodes.Node]:
+        name = self.arguments[0]
+        if name not in FIGURES:
+            raise self.error(f"no figure {name!r}; there are {', '.join(FIGURES)}")
+        if "alt" not in self.options or not self.content:
+            raise self.error("a figure needs :alt: and a caption")
+        drawing = _scoped(svg(name), name, self.options["alt"])
+        figure = nodes.container(classes=["theory-figure"])
+        figure += nodes.raw("", drawing, format="html")
+        caption = nodes.paragraph(classes=["theory-caption"])
+        caption.extend(self.parse_inline(" ".join(self.content), lineno=self.lineno)[0])
+        figure += caption
+        return [figure]
+
+
+def _scoped(drawing: str, name: str, alt: str) -> str:
+    """References inside the drawing follow its renamed ids; the whole has a text alternative."""
+    for mark in ('xlink:href="#', "url(#"):
+        drawing = drawing.replace(mark, f"{mark}{name}-")
+    return drawing.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1)
+
+
+class Presets(SphinxDirective):
+    """One row for each term of the loss, one column for each published method."""
+
+    def run(self) -> list[nodes.Node]:
+        from identity.surrogates import PRESETS
+
+        terms = ("advantage", "objective", "level", "clip", "dual_clip", "aggregation", "alpha")
+        more = ("per_group", "kl_coefficient", "kl_estimator", "kl_gradient", "ddof", "eps")
+        lines = [".. list-table::", "   :header-rows: 1", "   :stub-columns: 1", ""]
+        for n, cell in enumerate(["", *PRESETS]):
+            lines.append(
+                f"   {'* -' if n == 0 else '  -'} {f'``{cell}``' if cell else ''}".rstrip()
+            )
+        for term in (*terms, *more, "group_size"):
+            lines.append(f"   * - {term}")
+            lines += [f"     - {self._cell(preset, term)}" for preset in PRESETS.values()]
+        lines += ["", "Where each of these is published:", ""]
+        for name, preset in PRESETS.items():
+            lines += [f"``{name}``", ""]
+            lines += [f"   * {term}: {source}" for term, source in preset.sources.items()]
+            lines.append("")
+        container = nodes.container(classes=["presets-table"])
+        container += self.parse_text_to_nodes("\n".join(lines))
+        return [container]
+
+    @staticmethod
+    def _cell(preset: Any, term: str) -> str:
+        value = getattr(preset, term)
+        unused = {
+            "alpha": preset.aggregation not in ("delta_l", "delta_l_batch"),
+            "kl_estimator": preset.kl_coefficient == 0,
+            "kl_gradient": preset.kl_coefficient == 0,
+            "ddof": preset.advantage != "grpo",
+            "eps": preset.advantage != "grpo",
+        }
+        if value is None or unused.get(term, False):
+            return "—"
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return f"``{value}``" if isinstance(value, str) else str(value)
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    app.add_directive("theory-figure", TheoryFigure)
+    app.add_directive("presets", Presets)
+    app.add_config_value("theory_figures_of", fingerprint(), "env")  # redraw when code changed
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
