@@ -499,6 +499,7 @@ class ModulesDirective(LedgerDirective):
         "series",
         "means",
         "calculus",
+        "exponentials",
         "facts",
         "rules",
         "theorem",

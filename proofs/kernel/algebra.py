@@ -226,10 +226,13 @@ class Algebra:
 
     def _extreme(self, e: sp.Expr) -> Fraction:
         """The smaller (larger) of two terms, where it is shown which one that is."""
-        a, b = e.args if isinstance(e, Minimum) else e.args[::-1]
+        a, b = e.args
+        low, high = (a, b) if isinstance(e, Minimum) else (b, a)
         if self.nonnegative(b - a):
-            return self.fraction(a)
-        return self.fraction(b) if self.nonnegative(a - b) else (self.atom(canonical(e)), self.one)
+            return self.fraction(low)
+        if self.nonnegative(a - b):
+            return self.fraction(high)
+        return self.atom(canonical(e)), self.one
 
     def _entry_sign(self, e: sp.Indexed) -> str | None:
         """Of an entry of an array, by the bounds of its entries."""

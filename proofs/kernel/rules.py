@@ -15,6 +15,7 @@ from proofs.kernel.calculus import Branch, Differentiate, MeanValue
 from proofs.kernel.context import Context, Fact
 from proofs.kernel.domain import Array, Assumption, Domain, Draws, Integer, parts_of
 from proofs.kernel.errors import ProofError
+from proofs.kernel.exponentials import ExpSum, RealPower
 from proofs.kernel.facts import FACTS
 from proofs.kernel.means import BetaIntegral, LinearMean, Moments, Outcomewise, Tower
 from proofs.kernel.semantics import compare, difference
@@ -50,6 +51,7 @@ __all__ = [
     "Cut",
     "Differentiate",
     "DropTerms",
+    "ExpSum",
     "Fact",
     "Factorwise",
     "Hypothesis",
@@ -61,6 +63,7 @@ __all__ = [
     "Nonnegative",
     "Outcomewise",
     "Positive",
+    "RealPower",
     "Reverse",
     "Shift",
     "Split",
@@ -314,6 +317,7 @@ RULES: tuple[type, ...] = (
     Cut,
     Differentiate,
     DropTerms,
+    ExpSum,
     Factorwise,
     Hypothesis,
     Instance,
@@ -324,6 +328,7 @@ RULES: tuple[type, ...] = (
     Nonnegative,
     Outcomewise,
     Positive,
+    RealPower,
     Reverse,
     Shift,
     Split,

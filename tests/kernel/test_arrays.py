@@ -20,11 +20,13 @@ from proofs.kernel.rules import (
     ConstantProduct,
     Context,
     Differentiate,
+    ExpSum,
     Factorwise,
     LinearMean,
     MeanValue,
     Moments,
     Outcomewise,
+    RealPower,
     Square,
     Termwise,
 )
@@ -165,6 +167,33 @@ def test_minima_piece_by_piece() -> None:
         Differentiate(Slope(surrogate, t, 0)).prove(Context(across))
     with pytest.raises(ProofError, match="which of"):
         Branch(Minimum(r, 1 + hi)).prove(Context(across))
+
+
+@pytest.mark.parametrize("extreme", [Minimum, Maximum])
+def test_the_algebra_and_the_rule_choose_as_the_evaluator_does(extreme: Any) -> None:
+    for first, second in ((r, sp.Integer(1)), (sp.Integer(1), r)):
+        for domain in (Domain(Real(r, 1)), Domain(Real(r, 0, 1))):
+            term = extreme(first, second)
+            (right,) = {
+                value
+                for value in (first, second)
+                if all(compare(term, "=", value, p) for p in domain.points("extreme", 30))
+            }
+            wrong = second if right == first else first
+            ctx = Context(domain)
+            assert ctx.zero(term - right)
+            assert not ctx.zero(term - wrong)
+            assert Branch(term).prove(ctx).rhs == right
+
+
+def test_exponentials() -> None:
+    logs = Domain(size, Array(L, (G,), 0), Real(a, samples=few))
+    whole = sp.exp(total(sp.log(L[i])))
+    assert holds(logs, whole, "=", sp.Product(L[i], (i, 1, G)), ExpSum(total(sp.log(L[i]))))
+    power = L[1] ** a
+    assert holds(logs, power, "=", sp.exp(a * sp.log(L[1])), RealPower(L[1], a)) == "exact"
+    with pytest.raises(ProofError, match="defined|> 0"):
+        RealPower(x[1], a).prove(Context(Domain(Real(a), size, Array(x, (G,)))))
 
 
 def test_at_ratio_one_both_branches_are_one_function() -> None:
