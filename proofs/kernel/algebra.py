@@ -141,6 +141,8 @@ class Algebra:
             return self._factorial(e.args[0])
         if isinstance(e, sp.Sum):
             return self._sum(e)
+        if isinstance(e, sp.Product):
+            return self.atom(canonical(e), self._sum_sign(e, empty="+")), self.one
         if isinstance(e, sp.KroneckerDelta) and self.nonzero(e.args[0] - e.args[1]):
             return self.zero, self.one
         if isinstance(e, sp.Indexed):
@@ -474,19 +476,21 @@ class Algebra:
 
     def require_index(self, index: sp.Expr, size: sp.Expr) -> None:
         """Raise unless the index is shown to lie in 1..size."""
-        if any(index == bound and size == high for bound, high in self.bound):
+        innermost = next((high for bound, high in reversed(self.bound) if bound == index), None)
+        if innermost == size:
             return
         inside = self.domain.is_integer(index) and self.nonnegative(index - 1)
         if inside and self.nonnegative(size - index):
             return
         raise Undecided(f"cannot show that the index {index} lies in 1..{size}")
 
-    def _sum_sign(self, e: sp.Sum) -> str | None:
+    def _sum_sign(self, e: sp.Expr, empty: str = "0+") -> str | None:
+        """Of a sum, or of a product (an empty one is 1), by the sign of its terms."""
         body, var, low, high = peel(e)
         try:
             inner = Algebra(self.domain.extended(Integer(var, low, high)))
-            if inner.nonnegative(body, strict=True) and self.nonnegative(high - low):
-                return "+"
+            if inner.nonnegative(body, strict=True):
+                return "+" if empty == "+" or self.nonnegative(high - low) else "0+"
             return "0+" if inner.nonnegative(body) else None
         except (Undecided, MalformedTheorem):  # no sign is the safe answer
             return None

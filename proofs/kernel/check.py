@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
+from itertools import chain
 from typing import Any, get_args, get_origin, get_type_hints
 
 import sympy as sp
@@ -428,7 +429,7 @@ def _falsify(
     """
     first = [{**p, **domain.randomness} for p in first]
     candidates = [p for p in first if domain.contains(p) is None]
-    for point in (*candidates, *domain.points(f"mutant {seed}", MUTANT_POINTS)):
+    for point in chain(candidates, domain.points(f"mutant {seed}", MUTANT_POINTS)):
         try:
             if compare(claim.lhs, claim.relation, claim.rhs, point) is False:
                 left, right = (show(evaluate(s, point)) for s in (claim.lhs, claim.rhs))

@@ -624,7 +624,7 @@ class Domain:
         shape = [int(exact(point[n]).p) for n in self.arrays[d.array].shape]
         for at in product(*(range(1, n + 1) for n in shape)):
             here = {**point, **dict(zip(d.indices, map(fmpq, at), strict=True))}
-            if compare(d.entry, "=", d.value, here) is False:
+            if compare(d.entry, "=", d.value, here) is not True:  # exactly
                 return f"the assumption does not hold: {d.meaning}"
         return None
 

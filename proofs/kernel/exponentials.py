@@ -11,7 +11,7 @@ from proofs.kernel.context import Context, Fact
 from proofs.kernel.errors import ProofError
 from proofs.kernel.terms import as_term
 
-__all__ = ["ExpSum", "RealPower"]
+__all__ = ["ExpSum", "LogProduct", "RealPower"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,20 @@ class ExpSum:
         ctx.sum(self.total)
         product = sp.Product(sp.exp(self.total.function), self.total.limits[0])
         return ctx.admit(sp.exp(self.total), "=", product, "exponential of a sum")
+
+
+@dataclass(frozen=True)
+class LogProduct:
+    """log(Π_{i=a}^{b} f(i)) = Σ_{i=a}^{b} log(f(i)), for factors that are shown to be positive."""
+
+    whole: sp.Product
+
+    def prove(self, ctx: Context) -> Fact:
+        if not isinstance(self.whole, sp.Product) or len(self.whole.limits) != 1:
+            raise ProofError(f"not a single product: {self.whole}")
+        total = sp.Sum(sp.log(self.whole.function), self.whole.limits[0])
+        ctx.sum(total)  # defined: the factors are positive
+        return ctx.admit(sp.log(self.whole), "=", total, "logarithm of a product")
 
 
 @dataclass(frozen=True)

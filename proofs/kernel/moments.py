@@ -124,17 +124,17 @@ def _sum_of(algebra: Any, var: sp.Symbol, size: Any, inner: Monomial, rest: Any)
             if ours and group.correct is not None and key == group.rewards[var]:
                 known: Fraction = algebra.fraction(group.correct)
                 return known
-            if _is_law(algebra, key, var):
+            if _is_law(algebra, key, var, size):
                 return algebra.one, algebra.one
     return _nested(algebra, var, size, inner, rest), algebra.one
 
 
-def _is_law(algebra: Any, key: Any, var: sp.Symbol) -> bool:
-    """Whether this is a law's probability, summed over its last index."""
+def _is_law(algebra: Any, key: Any, var: sp.Symbol, size: Any) -> bool:
+    """Whether this is a law's probability, summed over all of its last index."""
     if not isinstance(key, sp.Indexed):
         return False
     array = algebra.domain.arrays.get(key.base)
-    if array is None or not array.law or key.indices[-1] != var:
+    if array is None or not array.law or key.indices[-1] != var or array.shape[-1] != size:
         return False
     return not any(var in x.free_symbols for x in key.indices[:-1])
 
@@ -185,7 +185,10 @@ def _nested(algebra: Any, var: sp.Symbol, size: Any, inner: Monomial, rest: Any)
     body = body.xreplace({var: ranges[0][0]})
     if len(ranges) > MOST_INDICES:
         raise Undecided(f"a sum over {len(ranges)} indices")
-    total = min((_ordered(body, order) for order in permutations(ranges)), key=_text)
+    orders = (order for order in permutations(ranges) if _is_nested(order))
+    total = min((_ordered(body, order) for order in orders), key=_text)
+    if total.atoms(sp.Dummy):
+        raise Undecided(f"an index of {total} has no range")
     sign = None
     if all(signs) and None not in signs:
         strict = all(s == "+" for s in signs) and algebra.nonnegative(size - 1)
@@ -205,6 +208,13 @@ def _open(total: sp.Sum) -> tuple[sp.Expr, Any]:
         body = inside.xreplace({old: new})
         limits.append((new, high))
     return body, limits
+
+
+def _is_nested(order: Any) -> bool:
+    """Whether each range, the innermost first, mentions indices of ranges further out only."""
+    return not any(
+        index in size.free_symbols for n, (index, _) in enumerate(order) for _, size in order[n:]
+    )
 
 
 def _ordered(body: sp.Expr, order: Any) -> sp.Expr:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from proofs.kernel.calculus import Branch, Differentiate, MeanValue
 from proofs.kernel.context import Context, Fact
 from proofs.kernel.domain import Array, Assumption, Domain, Draws, Integer, parts_of
 from proofs.kernel.errors import ProofError
-from proofs.kernel.exponentials import ExpSum, RealPower
+from proofs.kernel.exponentials import ExpSum, LogProduct, RealPower
 from proofs.kernel.facts import FACTS
 from proofs.kernel.means import BetaIntegral, LinearMean, Moments, Outcomewise, Tower
 from proofs.kernel.semantics import compare, difference
@@ -58,6 +59,7 @@ __all__ = [
     "Instance",
     "Linear",
     "LinearMean",
+    "LogProduct",
     "MeanValue",
     "Moments",
     "Nonnegative",
@@ -182,7 +184,8 @@ class Instance:
             elif isinstance(d, Array | Assumption | Draws):  # taken over as they are
                 if d not in ctx.domain.declarations:
                     raise ProofError(f"{d.words()}: not so declared here")
-                shaped = {s for part in parts_of(d) for s in part.free_symbols}
+                shaped: set[Any] = {s for part in parts_of(d) for s in part.free_symbols}
+                shaped |= {f.func for part in parts_of(d) for f in part.atoms(AppliedUndef)}
                 if any(replace.get(s, s) != s for s in shaped):
                     raise ProofError(f"{sorted(map(str, shaped))} stay as they are")
             else:  # a group: taken over as it is, never re-interpreted
@@ -323,6 +326,7 @@ RULES: tuple[type, ...] = (
     Instance,
     Linear,
     LinearMean,
+    LogProduct,
     MeanValue,
     Moments,
     Nonnegative,

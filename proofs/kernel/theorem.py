@@ -250,8 +250,9 @@ def _check_step(ctx: Context, previous: sp.Expr, step: Step) -> tuple[str, str]:
                 target = new.xreplace({fact.lhs: fact.rhs})
                 if target == new:
                     raise ProofError(f"{fact.procedure}: its left side does not occur: {fact.lhs}")
-                new = target
-            current, grade = rewritten, weakest(grade, fact.grade)
+                new = ctx.term(target)
+            # Admitted again: what is put in may hold a name that is bound around the place.
+            current, grade = ctx.term(rewritten), weakest(grade, fact.grade)
             names.append(fact.procedure)
         if current != new:
             if not ctx.zero(current - new):

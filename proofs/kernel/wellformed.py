@@ -119,7 +119,7 @@ def bound_symbols(d: Integer | Real) -> set[Any]:
 def check_form(domain: Domain, term: sp.Expr, bound: frozenset[sp.Symbol] = frozenset()) -> None:
     """Raise unless the term is well-formed over the domain; ``bound``: binders around it."""
     taken = {name for d in domain.declarations for name in names_of(d)}
-    _form(term, domain, taken, bound, inside_mean=False)
+    _form(term, domain, taken, bound, mean="")
 
 
 def _bases(domain: Domain) -> set[Any]:
@@ -128,8 +128,8 @@ def _bases(domain: Domain) -> set[Any]:
     return found | set(domain.arrays)
 
 
-def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: bool) -> None:
-    def down(part: sp.Expr, *more: sp.Symbol, mean: bool = inside_mean) -> None:
+def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, mean: str) -> None:
+    def down(part: sp.Expr, *more: sp.Symbol, mean: str = mean) -> None:
         _form(part, domain, taken, bound | frozenset(more), mean)
 
     def binder(symbol: Any) -> None:
@@ -156,10 +156,12 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: 
         group, draws = domain.group, domain.draws
         if e.base not in _bases(domain):
             raise MalformedTheorem(f"{e.base} is not declared")
-        random = draws is not None and e.base == draws.base
-        if group is not None and group.success is not None:
-            random |= e.base in (group.rewards, group.scores)
-        if random and not inside_mean:
+        over = ""  # the mean in which it has a value, if it is random
+        if draws is not None and e.base == draws.base:
+            over = "draws"
+        elif group is not None and group.success is not None and e.base != group.slope:
+            over = "rollouts" if e.base in group.bases else ""
+        if over and mean != over:
             raise MalformedTheorem(f"{e} is random: it has a value inside a mean only")
         for a in e.indices:
             down(a)
@@ -188,9 +190,9 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: 
         down(body, var)
         return
     if type(e) is SampleMean:
-        if domain.draws is None or inside_mean:
+        if domain.draws is None or mean:
             raise MalformedTheorem("a mean over draws needs draws, and does not nest")
-        down(e.args[0], mean=True)
+        down(e.args[0], mean="draws")
         return
     if type(e) in (BetaMean, PoissonMean):
         body, var, *rest = e.args
@@ -200,14 +202,14 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, inside_mean: 
         down(body, var)
         return
     if type(e) is RolloutMean:
-        if domain.group is None or domain.group.success is None or inside_mean:
+        if domain.group is None or domain.group.success is None or mean:
             raise MalformedTheorem("a mean over rollouts needs a random group, and does not nest")
         if COUNT in taken | bound:
             raise MalformedTheorem(f"{COUNT} is what the window of a mean over rollouts counts")
         body, *window = e.args
         for a in window:
             down(a)
-        down(body, mean=True)
+        down(body, mean="rollouts")
         return
     if type(e) is Rounded and not (e.args[1].is_Integer and 1 <= e.args[1] <= LARGEST_PRECISION):
         raise MalformedTheorem(f"{e}: the precision is a number from 1 to {LARGEST_PRECISION}")
@@ -345,6 +347,8 @@ class Terms:
         elif isinstance(e, PoissonMean):
             body, var, rate = e.args
             self._need(_is_algebraic(body, var), f"convergence of the mean of {body}")
+            # What holds for every count need not hold around a point for all of them at once.
+            self._need(not self._moves(body), f"the derivative of the mean of {body}")
             self._defined(rate)
             self._need(self._positive(rate), f"{rate} > 0")
             self._inside(("count", var), self.domain.extended(Integer(var, 0)))._defined(body)
@@ -386,8 +390,8 @@ class Terms:
         ok = isinstance(own, Real) and (own.low is None or own.open_low)
         ok = ok and isinstance(own, Real) and (own.high is None or own.open_high)
         self._need(ok, f"{var} does not range over an open interval")
-        bounds = any(var in bound_symbols(v) for v in self.domain.variables)
-        self._need(not bounds, f"{var} bounds another variable")
+        shapes = self.domain.shapes(var)
+        self._need(not shapes, f"another variable or an assumption depends on {var}")
 
     def _defined_here(self, e: sp.Expr) -> None:
         if e.is_Pow:
