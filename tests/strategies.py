@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.backends import Backend
@@ -10,6 +11,10 @@ from tests.backends import Backend
 # Sizes that a compiled backend sees (each costs a compilation) and that others draw from.
 COMPILED_SIZES = (2, 3, 8)
 LARGEST_SIZE = 40
+
+# Elementwise functions see this many draws in one call, and in return fewer examples.
+ROWS = 12
+in_rows = settings(max_examples=max(1, settings.default.max_examples // 4))
 
 
 def group_sizes(xp: Backend) -> st.SearchStrategy[int]:
@@ -24,6 +29,13 @@ def dtypes(xp: Backend) -> st.SearchStrategy[str]:
 
 def _bfloat16(bits: int) -> float:
     return float(np.array(bits << 16, dtype=np.uint32).view(np.float32))
+
+
+def few_dtypes(xp: Backend) -> tuple[str, ...]:
+    """All of its dtypes; one of half precision and float64 where each costs a compilation, and only
+    one of these where it costs one for every operation."""
+    kept = {"jax": ("bfloat16",), "jax-vmap": ("float64",)}.get(xp.name, ("bfloat16", "float64"))
+    return kept if xp.compiled else xp.dtypes
 
 
 def finite_floats(dtype: str) -> st.SearchStrategy[float]:

@@ -8,6 +8,8 @@ it says more.
 
 from __future__ import annotations
 
+import math
+
 # Digits of the mpmath oracles: 34 more than float64 has.
 ORACLE_DIGITS = 50
 
@@ -148,6 +150,123 @@ def mean_relative(group_size: int, rows: int) -> float:
     return (3 * group_size + 2 * rows + 32) * 2.0**-52
 
 
+# --- preference: in ulp or eps of the computing dtype -----------------------------------------
+# DPO: Δ to u and the square of u in its terms; β and its product 2u of |βΔ|, which are 2 |βΔ| u of
+# a fading loss and 2u of a growing one; exp and log1p of NumPy, torch and XLA 3 ulp together.
+# Measured: 1.7 beside the part that grows with βΔ.
+DPO_ULP = 8.0
+# Log-ratios up to this multiple of |Δ| or of 1/β: the square of u in them is then a quarter ulp.
+DPO_REACH = {"float16": 2**20, "bfloat16": 2**20, "float32": 2**20, "float64": 2**49}
+# ½(s⁺ − s⁻): one difference; a product with the rounded root more.
+PAIR_ULP = {0: 1.0, 1: 2.0}
+# A difference; a quotient of it, a rounded complement and a root.
+ADVANTAGE_ULP = {2: 1.0, None: 4.0}
+# (p/q)V₊/V₋: q, two products and a quotient, half an eps each. Relative variance: a/(q + cp) to
+# 2½, which enters as a square, two products and a sum. Measured: 1.7 and 3.0.
+OPTIMAL_CONTRAST_EPS = 3.0
+CONTRAST_EPS = 8.0
+# Their derivatives, relative to |f'| + |f|/x: the same factors and their reciprocals once more.
+CONTRAST_DERIVATIVE_EPS = 16.0
+
+
+def weighted_rate_eps(prompts: int) -> float:
+    """A weighted mean of rates within 6 eps: weights, products, two sums and a quotient."""
+    return 2.0 * prompts + 12.0
+
+
+def budget_ulp(prompts: int) -> float:
+    """Offsets from the value of the largest weight, which is at least 1/N of all: an error of
+    √(N+1)u in their spread, twice in its square; the sums N u each, weights and quotients 8."""
+    return 2.0 * prompts + 16.0
+
+
+def pairwise_ulp(group_size: int) -> float:
+    """Relative to (1/G)Σ|A_i s_i|: `mean_product_ulp`, and a root of a quotient for the weight."""
+    return group_size + 8.0
+
+
+def equivalence_ulp(beta: float) -> float:
+    """Gradients on a pair of two tokens, relative to the weight of s⁺ − s⁻: `autograd_ulp` of two
+    rollouts, and β times the error of Δ, four log-probabilities of magnitude below 8, each to a
+    few ulp."""
+    return autograd_ulp(2) + 128.0 * beta
+
+
+# Two libraries at the same floats, relative to the largest entry: each is within 16 + 2·3 ulp or
+# eps of the value for the inputs of the test, where βΔ is below 3.
+BACKENDS_EPS = 48.0
+
 # Methods whose factors differ by less than this, relative, need not be told apart in float32:
 # Bessel's with eps = 1e-6 and RLOO's at G = 2 are of this kind.
 TELLS_APART = 1e-4
+
+# --- surrogates -----------------------------------------------------------------------------------
+# Relative to the estimate at the rounded difference of log-probabilities. k1 is that difference.
+# k2: one product more. k3: a series whose terms fall by a factor 6 or more, or expm1 less its
+# argument, of which at 1/2 a quarter is left; XLA's expm1 is good to 3 ulp.
+KL_ULP = {"k1": 1.0, "k2": 3.0, "k3": 16.0}
+KL_DERIVATIVE_ULP = 16.0
+
+
+def loss_ulp(rows: int, tokens: int) -> float:
+    """Of an aggregated loss beside the largest bound of its terms, relative to Σ w|ℓ|: two sums by
+    halving, whose error is their depth, a weight of a few divisions and powers, a product. Also of
+    its gradient, where a weight meets the derivative of its token."""
+    depth = max(rows - 1, 1).bit_length() + max(tokens - 1, 1).bit_length()
+    return depth + 10.0
+
+
+def split_ulp(rows: int) -> float:
+    """Of a combined loss, relative to Σ w|ℓ|: rows are the same in any part, and two orders of
+    adding their numerators and denominators each have an error of at most their depth."""
+    return 2.0 * max(rows - 1, 1).bit_length() + 4.0
+
+
+# A transformer block in float64, between the gradient of a loss and a sum of gradients of
+# log-probabilities: some 1e4 operations each way, errors that add like a random walk, relative to
+# the largest entry. Measured: 2e-15.
+BLOCK_RELATIVE = 1e-12
+
+
+# --- aggregation: in ulp of the computing dtype ------------------------------------------------
+
+
+def token_weight_ulp(rows: int, *, by_length: bool) -> float:
+    """Relative to the weight: a count and a constant converted, their product, three divisions. ΔL:
+    n^alpha to 2 ulp (measured 0.9 in float32), its inverse, their sum in a tree of ⌈log₂ B⌉ levels,
+    and n^alpha again as divisor."""
+    return math.ceil(math.log2(max(rows, 1))) + 16.0 if by_length else 6.0
+
+
+def row_sum_ulp(tokens: int) -> float:
+    """Relative to Σ|ℓ|/d of one row: a tree of ⌈log₂ T⌉ levels, each worth ½ ulp, and the division
+    by d = n^alpha."""
+    return math.ceil(math.log2(max(tokens, 1))) + 8.0
+
+
+def aggregate_ulp(tokens: int, rows: int) -> float:
+    """Relative to Σ w|ℓ|: the row sums, the tree over rows, and the weights' own error, whose tree
+    has one more level for each doubling of the rows."""
+    levels = math.ceil(math.log2(max(tokens, 1))) + 2 * math.ceil(math.log2(max(rows, 1)))
+    return levels + 24.0
+
+
+def mean_weight_ulp(group_size: int) -> float:
+    """Relative to Σ x_i: G inverses, a sum in any order, two divisions."""
+    return group_size + 8.0
+
+
+def length_variance_ulp(group_size: int, alpha: float) -> float:
+    """Relative to the variance: the ratio of lengths, half an ulp, is raised to alpha, twice; the
+    two sums in any order, shares twice; the mean twice."""
+    return 4.0 * group_size + 16.0 * (1 + abs(alpha)) + 32.0
+
+
+def length_bias_ulp(outcomes: int, group_size: int, alpha: float) -> float:
+    """Relative to E[Σ (x_i/E[Σ x] + 1/G)|g_i|]: shares as above, two sums over outcomes (the mean
+    of Σ x and the result), one over the group."""
+    return 2.0 * outcomes + 4.0 * group_size + 16.0 * (1 + abs(alpha)) + 64.0
+
+
+# Published figures with six digits.
+SIX_DECIMALS = 0.5e-6

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import expectation, groups
+from . import aggregation, expectation, groups, preference, surrogates
 from .definitions import FirstPrinciplesError
 
 __all__ = ["CHECKS", "FirstPrinciplesError", "check"]
 
-CHECKS: dict[str, Callable[[], int]] = {**groups.CHECKS, **expectation.CHECKS}
+CHECKS: dict[str, Callable[[], int]] = {
+    **groups.CHECKS,
+    **expectation.CHECKS,
+    **preference.CHECKS,
+    **surrogates.CHECKS,
+    **aggregation.CHECKS,
+}
 
 
 def check(identifier: str) -> int:

@@ -35,6 +35,7 @@ BITS = 230
 MANY = 100_000  # terms of one sum
 LARGE = 1_000_000  # of a factorial, a binomial coefficient, an exponent
 HUGE = 20_000_000  # bits of one number
+LONG = 50_000  # bits of an exact power
 FASTEST = 10_000  # rate of a Poisson law
 
 
@@ -212,6 +213,8 @@ def _power(e: sp.Expr, point: dict[Any, Any]) -> Value:
         n = int(exponent.p)
         if abs(n) > LARGE or abs(n) * _bits(base) > HUGE:
             raise Unsupported(f"the power {base} ** {n}")
+        if isinstance(base, fmpq) and base != 0 and abs(n) * _bits(base) > LONG:
+            base = arb(base)  # exact numbers of that size take too long; a ball is as sure
         if n >= 0:
             return base**n
         if isinstance(base, fmpq):
