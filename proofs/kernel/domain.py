@@ -365,8 +365,7 @@ def _check_array(d: Array | Assumption | Draws, before: Any, seen: set[Any]) -> 
         check_apart((*d.indices, *taken), [b.label for b in arrays])
         if d.value.has(d.array) or d.array.label in d.value.free_symbols:
             raise MalformedTheorem(f"the assumption about {d.array} mentions {d.array} itself")
-        bound = {limit[0] for s in d.value.atoms(sp.Sum, sp.Product) for limit in s.limits}
-        used = {s for s in d.value.free_symbols if isinstance(s, sp.Symbol)} - bound
+        used = {s for s in d.value.free_symbols if isinstance(s, sp.Symbol)}
         if not used <= {*taken, *d.indices}:
             raise MalformedTheorem(f"the assumption about {d.array} mentions what is not declared")
         return
