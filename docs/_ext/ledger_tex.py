@@ -30,6 +30,8 @@ _NAMES: tuple[tuple[str, str], ...] = (
     ("mu", r"\mu"),
     ("weight", r"W_{G}(p)"),
     ("std_mean", r"\mathrm{E}[\sigma]"),
+    ("normaliser", "Z_{t}"),
+    ("pair_normaliser", "Z_{t}"),
 )
 _FUNCTIONS = {
     "A_plus": "A^{+}",

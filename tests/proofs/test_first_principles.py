@@ -50,7 +50,7 @@ IDS = [f"{topic}.{slug}" for topic, slugs in SLUGS.items() for slug in slugs.spl
 
 
 def test_every_entry_of_the_two_topics_has_a_check_of_its_own_name() -> None:
-    assert sorted(CHECKS) == sorted(IDS)
+    assert sorted(i for i in CHECKS if i.split(".")[0] in SLUGS) == sorted(IDS)
     for topic, module in (("groups", groups), ("expectation", expectation)):
         for slug in SLUGS[topic].split():
             assert CHECKS[f"{topic}.{slug}"] is getattr(module, slug.replace("-", "_"))
