@@ -1,0 +1,126 @@
+"""The methods by name, the options that each takes, and their checks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import array_api_compat
+
+from identity._arrays import (
+    DType,
+    Namespace,
+    computing,
+    dtype_name,
+    inspectable,
+    largest_float,
+    require_all,
+    smallest_normal,
+)
+from identity.errors import DomainError
+
+__all__ = ["ALPHA_LIMIT", "METHODS", "Method", "alpha_argument", "constant_argument", "method_of"]
+
+METHODS: dict[str, tuple[str, ...]] = {  # and the options that each takes
+    "grpo": (),
+    "dapo": ("constant", "groups"),
+    "dr_grpo": ("constant",),
+    "bnpo": (),
+    "sequence_sum": (),
+    "delta_l": ("alpha", "constant", "groups"),
+    "delta_l_batch": ("alpha", "constant"),
+}
+_NEED_CONSTANT = ("dr_grpo", "delta_l", "delta_l_batch")
+
+# L^-alpha of every length up to 2**24 is then a normal float32.
+ALPHA_LIMIT = 4.0
+
+_LENGTH_RULE = (
+    "be the maximal completion length, a constant of the run; the padded width will not do, "
+    "since the loss would then change when a batch is padded (aggregation.padded-width)"
+)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method with its options."""
+
+    name: str
+    alpha: float
+    constant: Any  # a positive float, a 0-d array, or None
+    grouped: bool
+
+    @property
+    def by_length(self) -> bool:
+        """Whether a row weighs L^-alpha."""
+        return self.name in ("delta_l", "delta_l_batch")
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a row adds its tokens to the denominator."""
+        return self.name in ("dapo", "bnpo")
+
+    @property
+    def normalised(self) -> bool:
+        """Whether there is a denominator that depends on the batch."""
+        return self.name != "dapo" or self.constant is None
+
+
+def method_of(method: object, alpha: Any, constant: Any, groups: Any) -> Method:
+    """The method, if it is known and takes the options given; `constant` stays unchecked."""
+    if not isinstance(method, str) or method not in METHODS:
+        raise DomainError("method", method, f"be one of {tuple(METHODS)}")
+    options = {"alpha": alpha, "constant": constant, "groups": groups}
+    number = alpha_argument(alpha)
+    for option, value in options.items():
+        left_out = number == 1.0 if option == "alpha" else value is None
+        if not left_out and option not in METHODS[method]:
+            rule = f"be left out: method {method!r} takes no {option}"
+            raise DomainError(option, value, rule)
+    if method == "dapo" and constant is not None and groups is not None:
+        raise DomainError("constant", constant, "be left out where groups are given")
+    if constant is None and method in _NEED_CONSTANT:
+        raise DomainError("constant", None, _LENGTH_RULE)
+    return Method(method, number, constant, groups is not None)
+
+
+def alpha_argument(alpha: object, limit: float = ALPHA_LIMIT) -> float:
+    """The exponent as a float."""
+    rule = f"be a Python number between -{limit:g} and {limit:g}"
+    if isinstance(alpha, bool) or not isinstance(alpha, Real):
+        raise DomainError("alpha", alpha, rule)
+    number = _float_of(alpha)
+    if not -limit <= number <= limit:  # true for NaN
+        raise DomainError("alpha", alpha, rule)
+    return number
+
+
+def constant_argument(xp: Namespace, constant: Any, dtype: DType) -> Any:
+    """A positive number as a float, or a 0-d array as one of the dtype that computes `dtype`."""
+    if constant is None:
+        return None
+    compute = computing(xp, dtype)
+    smallest, largest = smallest_normal(compute), largest_float(compute)
+    rule = f"be a number above 0, from {smallest:.3g} to {largest:.3g}, or a 0-d array of one"
+    if isinstance(constant, Real) and not isinstance(constant, bool):
+        number = _float_of(constant)
+        if not smallest <= number <= largest:
+            raise DomainError("constant", constant, rule)
+        return number
+    if not array_api_compat.is_array_api_obj(constant):
+        raise DomainError("constant", constant, rule)
+    if constant.ndim != 0 or dtype_name(constant) == "bool":
+        raise DomainError("constant", constant, rule)
+    value = xp.astype(constant, compute)
+    if inspectable(value):
+        require_all(xp, "constant", value, (value >= smallest) & (value <= largest), rule)
+    return value
+
+
+def _float_of(number: Real) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # of an integer or a fraction
+        return math.inf
