@@ -151,9 +151,10 @@ def table_row(
 
 
 def groups_of_lengths() -> Iterator[tuple[int, ...]]:
-    """All groups of one to three lengths."""
-    for size in (1, 2, 3):
+    """All groups of one or two lengths 1, 16, 81, and of three lengths 1, 81."""
+    for size in (1, 2):
         yield from product(ROOTS, repeat=size)
+    yield from product((1, 3), repeat=3)
 
 
 def table(*, closed_form: Callable[..., Moments] = table_row) -> int:
