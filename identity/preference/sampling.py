@@ -185,10 +185,11 @@ def expected_advantage(p: Array, rewards: Array, *, group_size: int | None = 2) 
         require_interior(xp, "p", p, dtype, "in the limit some rollout has no advantage")
     else:
         require_unit(xp, "p", p)
-    p, rewards = p + 0 * rewards, rewards + 0 * p
-    correct, wrong = rewards == 1.0, rewards == 0.0
     if inspectable(rewards):
-        require_all(xp, "rewards", rewards, correct | wrong, "be 0 or 1")
+        good = (rewards == 1.0) | (rewards == 0.0)
+        require_all(xp, "rewards", rewards, good, "be 0 or 1")
+    p, rewards = p + 0 * rewards, rewards + 0 * p  # one shape, where one is a number
+    correct, wrong = rewards == 1.0, rewards == 0.0
     other = xp.where(correct, 1 - p, xp.where(wrong, p, xp.full_like(p, math.nan)))
     size = other if group_size is not None else xp.sqrt(other / xp.where(correct, p, 1 - p))
     return returned(xp, xp.where(correct, size, -size), dtype)

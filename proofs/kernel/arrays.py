@@ -109,8 +109,10 @@ class Assumption:
 
 @dataclass(frozen=True)
 class Draws:
-    """Y[1], …, Y[size] independent, each with the given law: random, so they have a value only
-    inside a :class:`terms.SampleMean`."""
+    """Y[1], …, Y[size] independent, each with the given law.
+
+    They are random, so they have a value only inside a ``SampleMean``.
+    """
 
     base: sp.IndexedBase
     size: sp.Symbol

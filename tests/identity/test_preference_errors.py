@@ -162,6 +162,13 @@ def test_binary_rewards(lib: Backend) -> None:
                lambda b=bad, p=p: expected_advantage(p, lib.asarray([1.0, b])))  # fmt: skip
 
 
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan, 0.5, 1j, None, "x"], ids=repr)
+def test_one_reward_beside_probabilities(bad: Any) -> None:
+    for p in (0.0, 0.5, [0.0, 0.5]):
+        with pytest.raises(DomainError, match="rewards must"):
+            expected_advantage(p, bad)
+
+
 @pytest.mark.parametrize("mode", ["jax-jit", "torch-vmap"])
 def test_unseen_rewards_that_are_not_binary_give_nan(mode: str) -> None:
     """Under tracing nothing is checked; nothing is taken for a wrong rollout either."""

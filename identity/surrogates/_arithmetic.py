@@ -1,0 +1,106 @@
+"""Constants, and what automatic differentiation needs: stopped gradients and clamps.
+
+Everything is computed from logarithms. A ratio is exp of a log-ratio that was clamped before, so
+no exponential overflows, no branch that is not taken makes an infinite derivative, and a clip of
+the ratio is a clamp of its logarithm, which costs no operation of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from numbers import Real
+
+import array_api_compat
+
+from identity._arrays import Array, Namespace
+from identity.errors import DomainError
+
+__all__ = [
+    "LOG_FLOOR",
+    "SATURATION",
+    "choice",
+    "clamp",
+    "filled",
+    "number",
+    "spread",
+    "stop_gradient",
+]
+
+# Ratios stop growing at exp of this, by the dtype of the result. e^64 leaves a factor 5e10 of
+# float32 for advantages and sums, e^512 leaves 1e85 of float64; e^11 is the last that float16 has.
+SATURATION = {"float16": 11.0, "bfloat16": 64.0, "float32": 64.0, "float64": 512.0}
+
+# Log-probabilities stop falling here, so that -inf is a number. No difference of two float16
+# logits reaches it.
+LOG_FLOOR = -(2.0**20)
+
+
+def stop_gradient(array: Array) -> Array:
+    """The array as a constant of automatic differentiation; itself where there is none."""
+    if hasattr(array, "detach"):
+        return array.detach()
+    if array_api_compat.is_jax_array(array):
+        return sys.modules["jax"].lax.stop_gradient(array)
+    return array
+
+
+def filled(xp: Namespace, value: float, like: Array) -> Array:
+    """A 0-d constant of the dtype and on the device of an array."""
+    if array_api_compat.is_jax_array(like):
+        return xp.asarray(value, dtype=like.dtype)  # tracers have no device
+    return xp.full((), value, dtype=like.dtype, device=array_api_compat.device(like))
+
+
+def clamp(
+    xp: Namespace,
+    values: Array,
+    low: Array | float = -math.inf,
+    high: Array | float = math.inf,
+) -> Array:
+    """min(max(values, low), high), with derivative 1 on the closed interval and 0 outside.
+
+    Bounds are numbers or arrays that broadcast to `values`, constants of differentiation. NaN
+    stays NaN. The libraries' own clips disagree on the derivative at a bound (1, ½ and 0).
+    """
+    if array_api_compat.is_torch_namespace(xp):  # one pass, and this derivative
+        if isinstance(low, float) != isinstance(high, float):
+            low = filled(xp, low, values) if isinstance(low, float) else low
+            high = filled(xp, high, values) if isinstance(high, float) else high
+        return values.clamp(low, high)
+    low = filled(xp, low, values) if isinstance(low, float) else low
+    high = filled(xp, high, values) if isinstance(high, float) else high
+    values = xp.where(values < low, low, values)
+    return xp.where(values > high, high, values)
+
+
+def spread(xp: Namespace, values: Array, width: int) -> Array:
+    """Values (B, 1) in each of `width` columns; of any other shape they stay as they are.
+
+    By doubling, not by broadcasting: the derivative of that is a sum over the columns in the order
+    of the library, whose last bits depend on the width. The derivative of doubling adds halves, so
+    that further columns of derivative 0 change no bit.
+    """
+    if int(values.shape[1]) != 1 or width == 1:
+        return values
+    while int(values.shape[1]) < width:
+        values = xp.concat([values, values], axis=1)
+    return values[:, :width]
+
+
+def choice(argument: str, value: object, allowed: Sequence[str]) -> str:
+    """The value, if it is one of the names."""
+    if not isinstance(value, str) or value not in allowed:
+        raise DomainError(argument, value, f"be one of {tuple(allowed)}")
+    return value
+
+
+def number(argument: str, value: object, rule: str) -> float:
+    """A real number of Python or NumPy as a float; the caller checks its range."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise DomainError(argument, value, rule)
+    try:
+        return float(value)
+    except OverflowError:  # of an integer or a fraction
+        return math.inf
