@@ -78,7 +78,7 @@ def group_update(advantages: Array, scores: Array) -> Array:
     >>> group_update(grpo_advantages(np.array([1.0, 0.0])), scores)
     array([ 0.5, -1. ])
     """
-    xp, dtype, weights, vectors = _weights_and_scores("advantages", advantages, scores)
+    xp, dtype, weights, vectors = weights_and_scores("advantages", advantages, scores)
     return finish(xp, _mean_product(xp, weights, vectors), dtype, "scores")
 
 
@@ -125,7 +125,7 @@ def score_contrast(rewards: Array, scores: Array) -> Array:
     >>> score_contrast([1, 0, 1], np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]))
     array([ 2., -2.])
     """
-    xp, dtype, array, vectors = _weights_and_scores("rewards", rewards, scores)
+    xp, dtype, array, vectors = weights_and_scores("rewards", rewards, scores)
     if inspectable(array):
         require_all(xp, "rewards", array, (array == 0.0) | (array == 1.0), "be 0 or 1")
     correct = xp.astype(array == 1.0, vectors.dtype)
@@ -181,12 +181,12 @@ def regression_slope(rewards: Array, scores: Array) -> Array:
     >>> regression_slope(np.array([0.0, 1.0, 2.0]), np.array([[1.0], [3.0], [5.0]]))
     array([2.])
     """
-    xp, dtype, array, vectors = _weights_and_scores("rewards", rewards, scores)
+    xp, dtype, array, vectors = weights_and_scores("rewards", rewards, scores)
     slope = _slope(xp, deviations(xp, Dense(array.shape[-1]), array), vectors)
     return finish(xp, slope, dtype, "scores")
 
 
-def _weights_and_scores(
+def weights_and_scores(
     argument: str, weights: Any, scores: Any
 ) -> tuple[Namespace, DType, Array, Array]:
     """The result's dtype, and checked weights (..., G) and scores (..., G, D) in that which

@@ -7,7 +7,7 @@ import math
 from identity._arrays import Array, inspectable, integer_argument, largest_float, quiet, require_all
 from identity.errors import DomainError
 from identity.groups._arithmetic import finish
-from identity.groups.updates import _weights_and_scores, group_update
+from identity.groups.updates import weights_and_scores, group_update
 from identity.proven import proven
 
 __all__ = ["pairwise_update", "two_grpo_update"]
@@ -69,7 +69,7 @@ def two_grpo_update(rewards: Array, scores: Array, *, ddof: int = 0) -> Array:
            [ 0. ,  0. ]])
     """
     ddof = integer_argument("ddof", ddof, (0, 1))
-    xp, dtype, array, vectors = _weights_and_scores("rewards", rewards, scores)
+    xp, dtype, array, vectors = weights_and_scores("rewards", rewards, scores)
     if array.shape[-1] != 2:
         raise DomainError("rewards", tuple(array.shape), "hold pairs along the last axis")
     with quiet(xp):
@@ -133,7 +133,7 @@ def pairwise_update(rewards: Array, scores: Array) -> Array:
     >>> pairwise_update([1, 0, 0, 1], np.array([[1.0], [2.0], [4.0], [7.0]]))
     array([0.5])
     """
-    xp, dtype, array, vectors = _weights_and_scores("rewards", rewards, scores)
+    xp, dtype, array, vectors = weights_and_scores("rewards", rewards, scores)
     correct, wrong = array == 1.0, array == 0.0
     if inspectable(array):
         require_all(xp, "rewards", array, correct | wrong, "be 0 or 1")

@@ -110,7 +110,7 @@ def test_at_the_reference(derivative: Derivative, dtype: str, beta: float) -> No
 
 @dtypes
 @pytest.mark.parametrize("beta", BETAS)
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_off_the_reference(derivative: Derivative, dtype: str, beta: float, seed: int) -> None:
     """The same direction, |∇L|/|∇J| = 2βS(−βΔ) = 2 · dpo_gradient_weight."""
     logits, reference = policy(seed, dtype), policy(-seed % 100, dtype)

@@ -219,6 +219,18 @@ def test_margins_that_cancel() -> None:
     assert naive != float(a - b)
 
 
+def test_margins_are_rounded_once() -> None:
+    """β = 1 multiplies exactly: what is left of 2βΔ ulp is βΔ, from one rounding of Δ."""
+    rng = np.random.default_rng(0)
+    ends = ((-99, 0), (-999, -500), (-99, 0), (-499, 0))  # margins from about 0 to 1000
+    rows = np.stack([rng.uniform(*end, size=300) for end in ends])
+    losses = dpo_loss(*rows, beta=1.0)
+    for got, row in zip(losses.tolist(), rows.T.tolist(), strict=True):
+        a, b = oracle.ratios(oracles.fractions(row))
+        off = oracles.excess(got, oracle.dpo_loss(a - b, Fraction(1)), "float64")
+        assert off <= int(tolerances.DPO_ULP) + max(a - b, 0)
+
+
 def test_a_biased_twin_is_refused() -> None:
     """The bound tells the loss from that with the reference's sign or β wrong."""
     for row in ((-3.0, -5.0, -2.0, -2.5), (-40.0, -2.0, -1.0, -1.0)):
