@@ -7,7 +7,7 @@ import math
 from identity._arrays import Array, inspectable, integer_argument, largest_float, quiet, require_all
 from identity.errors import DomainError
 from identity.groups._arithmetic import finish
-from identity.groups.updates import weights_and_scores, group_update
+from identity.groups.updates import group_update, weights_and_scores
 from identity.proven import proven
 
 __all__ = ["pairwise_update", "two_grpo_update"]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import product
 from math import comb, prod
+from typing import Any
 
 from .definitions import Count, total_rational
 from .surds import Surd, sqrt, total
@@ -197,7 +198,10 @@ def delta_l_minimum_variance(
     steps = [F(n, 8) for n in range(-4, 13)]
     for roots in [roots for roots in groups_of_lengths() if len(roots) > 1]:
         space = signs(roots, F(1), F(1))
-        variance = lambda x, s=space: covariance(s, lambda g: dot(x, g), lambda g: dot(x, g))  # noqa: E731
+
+        def variance(x: Sequence[Fraction], space: Any = space) -> Fraction:
+            return covariance(space, lambda g: dot(x, g), lambda g: dot(x, g))
+
         least, found = list(best(roots)), variance(best(roots))
         for head in product(steps[:: len(roots) ** 2 - 3], repeat=len(roots) - 1):
             x = [*head, 1 - total_rational(head)]
@@ -218,7 +222,7 @@ def mean_log_grows(lengths: Sequence[int], low: int, high: int) -> int:
         prod(x ** (w * other) for x, w in zip(lengths, row, strict=True))
         for row, other in zip(weights, reversed(sums), strict=True)
     )
-    return (two > one) - (two < one)
+    return int(two > one) - int(two < one)
 
 
 def tilted_mean(*, sign: Callable[[Sequence[int]], int] = lambda x: int(len(set(x)) > 1)) -> int:
