@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 METADATA := pyproject.toml constraints.txt
 
-.PHONY: help prove test docs lint lint-docs bench readme clean
+.PHONY: help prove test docs lint lint-docs bench peers readme clean
 .NOTPARALLEL:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make docs    build the pages into docs/_build/html"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make bench   run the benchmarks"
+	@echo "make peers   compare with other libraries, which it installs"
 	@echo "make readme  put what the commands print into README.md"
 	@echo "make clean   remove the environment and everything built"
 
@@ -43,7 +44,10 @@ lint-docs: $(VENV)/stamp-test
 		--disable-error-code=import-untyped \
 		docs/_ext docs/conf.py
 
-bench: $(VENV)/stamp-bench
+peers: $(VENV)/stamp-peers
+	$(BIN)/python -m pytest -rs tests/agreement/test_surrogates_libraries.py
+
+bench: $(VENV)/stamp-bench $(VENV)/stamp-peers
 	$(BIN)/python -m pytest benchmarks/bench_*.py
 
 readme: $(VENV)/stamp-test
@@ -76,4 +80,9 @@ $(VENV)/stamp-test: $(VENV)/stamp-docs $(METADATA)
 
 $(VENV)/stamp-bench: $(VENV)/stamp-test $(METADATA)
 	$(PIP) -e ".[dev,experiments]"
+	@touch $@
+
+# Without what they say they need: the path in plain torch needs torch alone, and no Triton.
+$(VENV)/stamp-peers: $(VENV)/stamp-test $(METADATA)
+	$(PIP) --no-deps liger-kernel polgrad
 	@touch $@
