@@ -30,8 +30,8 @@ _NAMES: tuple[tuple[str, str], ...] = (
     ("mu", r"\mu"),
     ("weight", r"W_{G}(p)"),
     ("std_mean", r"\mathrm{E}[\sigma]"),
-    ("normaliser", "Z_{t}"),
-    ("pair_normaliser", "Z_{t}"),
+    ("normaliser", r"\mathcal{N}_{t}"),
+    ("pair_normaliser", r"\mathcal{Z}_{t}"),
 )
 _FUNCTIONS = {
     "A_plus": "A^{+}",
@@ -288,4 +288,7 @@ def abbreviations(topic: str) -> Abbreviations:
             # √(σ²) must fold to σ, but √(μ(1−μ)) must not fall apart.
             root = full.is_Pow and full.exp == sp.Rational(1, 2)
             entries.append((sp.Symbol(shown, positive=True if root else None), full))
+    names = [str(symbol) for symbol, _ in entries]
+    if len(set(names)) != len(names):  # a reader could not tell which is meant
+        raise ValueError(f"two definitions of {topic} have the same name")
     return Abbreviations(tuple(entries))

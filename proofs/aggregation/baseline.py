@@ -211,11 +211,11 @@ def shared_baseline() -> Theorem:
         id="aggregation.shared-baseline",
         title="The gradients of a group are not independent",
         words=(
-            "“The g_i of a group are independent”, which makes 1/L the best weights, fails with a "
-            "baseline taken from the group: Σ A_i = 0. For one logit at probability 1/2, rewards 1 "
-            "and 0 and G = 2, E[g_1 g_2] = 1/32, E[g_1] E[g_2] = 1/64. With Var(g_i) = V L_i and "
-            "Cov(g_i, g_j) = c the weights ∝ 1/L are not the best: L = (1, 2), V = 1, c = 1/2, sum "
-            "1: variance 8/9 for 1/L, 7/8 for (3/4, 1/4)."
+            "The claim that the g_i of a group are independent, which makes 1/L the best weights, "
+            "fails with a baseline taken from the group: Σ A_i = 0. For one logit at probability "
+            "1/2, rewards 1 and 0 and G = 2, E[g_1 g_2] = 1/32, E[g_1] E[g_2] = 1/64. For any "
+            "group with Var(g_i) = V L_i and Cov(g_i, g_j) = c the weights ∝ 1/L are not the best: "
+            "L = (1, 2), V = 1, c = 1/2, sum 1: variance 8/9 for 1/L, 7/8 for (3/4, 1/4)."
         ),
         assumptions=("rollouts are independent draws from one finite law; E s = 0; G ≥ 2",),
         refutes=(
@@ -259,7 +259,7 @@ def shared_baseline() -> Theorem:
         corrected_by=("aggregation.shared-baseline-covariance", "aggregation.best-weights"),
         mutants=(
             Mutant(
-                "uncorrelated after centring",
+                "also false: half of it",
                 "uncorrelated",
                 rhs=SampleMean(g1) * SampleMean(g2) / 2,
             ),

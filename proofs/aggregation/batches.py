@@ -138,10 +138,10 @@ def batch_or_group() -> Theorem:
         id="aggregation.batch-or-group",
         title="Normalising lengths over the batch is another estimate",
         words=(
-            "“ΔL's code and its formula are equivalent” holds for one prompt, and not for more: "
-            "the formula divides by Σ L^(−α) of the group, the published code by that of the whole "
-            "batch. Two prompts with lengths (1, 1) and (2, 2), gradients 1 and 0, α = 1 and "
-            "M = 1: 1/2 per group, 2/3 over the batch."
+            "The claim that ΔL's code and its formula are equivalent holds for one prompt, and not "
+            "for more: the formula divides by Σ L^(−α) of the group, the published code by that of "
+            "the whole batch. Two prompts with lengths (1, 1) and (2, 2), gradients 1 and 0, α = 1 "
+            "and M = 1: 1/2 per group, 2/3 over the batch."
         ),
         assumptions=(
             "equivalent for all lengths and gradients; both forms have the total weight 1/M",
@@ -183,7 +183,7 @@ def batch_or_group() -> Theorem:
         implements=("identity.aggregation.token_weights", "identity.aggregation.aggregate"),
         corrected_by=("aggregation.batch-group-gap",),
         mutants=(
-            Mutant("twice", "two-prompts", rhs=2 * per_group),
+            Mutant("also false: nine tenths", "two-prompts", rhs=sp.Rational(9, 10) * per_group),
             Mutant("two prompts", "one-prompt", domain=two_groups),
             Mutant("half", "one-prompt", rhs=per_group / 2),
         ),
@@ -227,8 +227,8 @@ def padding() -> Theorem:
         title="Padding changes nothing if the constant does not depend on the width",
         words=(
             "Padding a batch by any number of masked columns leaves the masked token sum over a "
-            "constant (Dr. GRPO, ΔL) unchanged, whatever stands in them, and every count of "
-            "unmasked tokens, which is what the other methods divide by."
+            "constant (Dr. GRPO) unchanged, whatever stands in them, and every count of unmasked "
+            "tokens, from which the weights of the other methods are made."
         ),
         assumptions=("padded positions have the mask 0; the constant M is one of the run",),
         clauses=(
@@ -259,9 +259,9 @@ def padded_width() -> Theorem:
         id="aggregation.padded-width",
         title="Dr. GRPO's constant must not be the padded width",
         words=(
-            "“The constant may be the width of the padded batch” makes the loss depend on the "
-            "padding: W more masked columns multiply it by T/(T + W). One response of one token "
-            "with loss 1, padded from width 1 to 2: 1 becomes 1/2."
+            "The claim that the constant may be the width of the padded batch fails: it makes the "
+            "loss depend on the padding: W more masked columns multiply it by T/(T + W). One "
+            "response of one token with loss 1, padded from width 1 to 2: 1 becomes 1/2."
         ),
         assumptions=("padded positions have the mask 0",),
         refutes=(
@@ -292,7 +292,7 @@ def padded_width() -> Theorem:
         corrected_by=("aggregation.padding",),
         mutants=(
             Mutant("factor inverted", "factor", lhs=before / (1 + W / T)),
-            Mutant("twice the loss", "one-more-column", rhs=2 * after),
+            Mutant("also false: nine tenths", "one-more-column", rhs=sp.Rational(9, 10) * after),
             Mutant("no factor", "factor", lhs=before),
         ),
         check=CHECKS.get("aggregation.padded-width"),

@@ -231,14 +231,14 @@ def table() -> Theorem:
     delta_one = lambda at: delta_l(at, one)  # noqa: E731
     return Theorem(
         id="aggregation.table",
-        title="Mean, variance and relative noise of five ways to aggregate",
+        title="Mean, variance and relative noise of four ways to aggregate",
         words=(
             "With E[g_i | L] = ∇J and uncorrelated g_i of variance V L_i, the estimate Σ x_i g_i "
-            "has the mean (∇J/G) Σ 1/L and variance (V/G²) Σ 1/L for GRPO, G∇J/ΣL and V/ΣL for "
-            "DAPO, ∇J/M and V ΣL/(GM)² for Dr. GRPO, ∇J/M and (V/M²) ΣL^(1−2α)/(ΣL^(−α))² for ΔL. "
-            "At α = 0 ΔL is Dr. GRPO. Standard deviation over mean: √V/(‖∇J‖√Σ1/L) for GRPO and "
-            "for ΔL at α = 1, which is at most √(VΣL)/(G‖∇J‖), that of DAPO and of Dr. GRPO; the "
-            "two are equal only if all lengths are."
+            "has, given the lengths, the mean (∇J/G) Σ 1/L and variance (V/G²) Σ 1/L for GRPO, "
+            "G∇J/ΣL and V/ΣL for DAPO, ∇J/M and V ΣL/(GM)² for Dr. GRPO, ∇J/M and (V/M²) "
+            "ΣL^(1−2α)/(ΣL^(−α))² for ΔL. At α = 0 ΔL is Dr. GRPO. Standard deviation over mean: "
+            "√V/(‖∇J‖√Σ1/L) for GRPO and for ΔL at α = 1, which is at most √(VΣL)/(G‖∇J‖), that of "
+            "DAPO and of Dr. GRPO; the two are equal only if all lengths are."
         ),
         assumptions=(
             MEAN,

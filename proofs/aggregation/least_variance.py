@@ -74,7 +74,7 @@ def minimum_variance() -> Theorem:
 
     return Theorem(
         id="aggregation.delta-l-minimum-variance",
-        title="Weights ∝ 1/L have the least variance",
+        title="For uncorrelated gradients of variance ∝ L, weights ∝ 1/L have the least variance",
         words=(
             "For uncorrelated g_i of variance V L_i, among all weights that add up to 1/M the "
             "variance of Σ x_i g_i is least, V/(M² Σ1/L), at x_i = (1/M) L_i^(−1)/ΣL_j^(−1): ΔL at "

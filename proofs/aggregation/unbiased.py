@@ -316,15 +316,16 @@ def delta_l_unconditional() -> Theorem:
     at_least, at_most = _limit()
     return Theorem(
         id="aggregation.delta-l-unconditional",
-        title="Without a condition ΔL is biased",
+        title="Without a condition ΔL can be biased",
         words=(
-            "“The ΔL estimate is unbiased” fails where long responses have another mean gradient "
-            "than short ones. Two responses exist, each with probability 1/2: a long one (L = 2, "
-            "reward 1) and a short one (L = 1, reward 0), g = R s, so ∇J = 1/4, and M = 1. At "
-            "α = 1 the expectation is 5/24 for G = 2, 209/1120 = .186607 for G = 4, and between "
-            "1/6 + 1/(18G) and 1/6 + 1/(9G) for every G; at α = 1/2 it is (2√2 − 1)/8 = .228553 "
-            "for G = 2; at α = 0 it is 1/4, as there is no bias then in general. If the long "
-            "response has the probability q, ∇J = q(1−q) and the limit is q(1−q)/(2−q)."
+            "The claim that the ΔL estimate is unbiased fails where long responses have another "
+            "mean gradient than short ones. Two responses exist, each with probability 1/2: a long "
+            "one (L = 2, reward 1) and a short one (L = 1, reward 0), g = R s, so ∇J = 1/4, and M "
+            "= 1. At α = 1 the expectation is 5/24 for G = 2, 209/1120 = .186607 for G = 4, and "
+            "between 1/6 + 1/(18G) and 1/6 + 1/(9G) for every G; at α = 1/2 it is (2√2 − 1)/8 = "
+            ".228553 for G = 2; at α = 0 it is 1/4, as there is no bias then in general. If the "
+            "long response has the probability q, ∇J = q(1−q) and the limit at α = 1 is "
+            "q(1−q)/(2−q)."
         ),
         assumptions=(
             "responses are independent draws from one law; the clauses about the two-response "
@@ -364,11 +365,13 @@ def delta_l_unconditional() -> Theorem:
         implements=("identity.aggregation.estimator_bias",),
         corrected_by=("aggregation.delta-l-unbiased", "aggregation.delta-l-bias"),
         mutants=(
-            Mutant("twice the gradient", "two-responses", rhs=2 * gradient / M),
+            Mutant(
+                "also false: nine tenths", "two-responses", rhs=sp.Rational(9, 10) * gradient / M
+            ),
             Mutant("1/5 at G = 2", "value-2", rhs=sp.Rational(1, 5)),
             Mutant("1/6 reached", "limit-at-most", rhs=q * (1 - q) / (2 - q)),
             Mutant("at least the gradient", "limit-at-least", lhs=q * (1 - q)),
-            Mutant("sum for mean", "alpha-zero", rhs=G * gradient / M),
+            Mutant("a baseline's factor", "alpha-zero", rhs=(1 - 1 / G) * gradient / M),
         ),
         check=CHECKS.get("aggregation.delta-l-unconditional"),
     )

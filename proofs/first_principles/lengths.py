@@ -299,13 +299,12 @@ def delta_l_unbiased(
 
 
 def with_covariance(law: Joint, size: int, alpha: Fraction) -> Fraction:
-    """(1/G) Σ E g_i + Σ Cov(W_i, g_i); E g_i may differ from one response to the next."""
-    total_value = F(0)
+    """J + Σ Cov(W_i, g_i), where every E g_i is J."""
+    total_value = expectation([(c, g) for c, _, g in law], entry(0))
     for i in range(size):
         shares = [1 / power(roots[i], alpha) / power_sum(roots, -alpha) for _, roots, _ in law]
         pairs = [(c, (w, g[i])) for (c, _, g), w in zip(law, shares, strict=True)]
-        means = expectation(pairs, entry(0)) * expectation(pairs, entry(1))
-        total_value += means + covariance(pairs, entry(0), entry(1))
+        total_value += covariance(pairs, entry(0), entry(1))
     return total_value
 
 

@@ -103,7 +103,8 @@ def _moments(domain: Domain, second: Any, first: Any) -> Step:
 
 DRAWN = (
     "Prompts are drawn with replacement from a finite law. Given the prompts, their groups are "
-    "independent."
+    "independent, so that the update has the mean (1/Q) Σ μ and the variance (1/Q²) Σ V; V is V/G "
+    "for means of G independent rollouts (clause independent of preference.budget-variance)."
 )
 ONE = "One coordinate of the update; for vectors sum over the coordinates."
 
@@ -124,7 +125,7 @@ def budget_variance() -> Theorem:
     closed = (spread_mu + mean_V) / Q
     return Theorem(
         id="preference.budget-variance",
-        title="The variance of an update falls with prompts, in part only with rollouts",
+        title="The variance of an update falls with prompts, and only in part with rollouts",
         words=(
             "The mean of n independent draws has 1/n of the variance of one. The variance of a "
             "group's step, its prompt being drawn too, is Var_q(μ_q) + E_q V(q), with μ_q and V(q) "
@@ -198,8 +199,8 @@ def rollout_iid() -> Theorem:
         words=(
             "The claim Var = Var(g)/(QG) for Q prompts with G rollouts each, Var(g) the variance "
             "of one rollout's term with its prompt drawn too, treats the rollouts of a prompt as "
-            "independent of the prompt that they share. Where prompts differ and G ≥ 2 it is too "
-            "small, by ((1 − 1/G)/Q) Var_q(μ_q)."
+            "independent of the prompt that they share. Where the mean steps of prompts differ and "
+            "G ≥ 2 it is too small, by ((1 − 1/G)/Q) Var_q(μ_q)."
         ),
         assumptions=(
             DRAWN,

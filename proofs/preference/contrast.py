@@ -80,10 +80,10 @@ def _scores() -> tuple[Termwise, Termwise, sp.Expr, sp.Expr]:
 
 def control_variate() -> Theorem:
     domain = Domain(*laws, *values, amount)
-    nonzero = Domain(*laws, *values, Real(c, 0))
     added = variance_X + c**2 * variance_Z
     coin = ((M, 2), (N, 2), (alpha, (half, half)), (gamma, (half, half)))
     corrected = "preference.contrast-gain"
+    at_one = variance_of_contrast.xreplace({c: sp.Integer(1)})
     return Theorem(
         id="preference.control-variate",
         title="Wrong rollouts are no control variate for correct ones",
@@ -91,17 +91,18 @@ def control_variate() -> Theorem:
             "The claim that subtracting the part g⁻ of the wrong rollouts, as a control variate, "
             "lowers the variance of the part g⁺ of the correct ones fails: given the prompt both "
             "are independent, so their covariance is 0 and Var(g⁺ − cg⁻) = Var(g⁺) + c²Var(g⁻), "
-            "never less than Var(g⁺). Nor has g⁻ mean 0, as a control variate must: it has the "
-            "mean −(p/(1−p)) E g⁺ (preference.contrast-gain)."
+            "for no c less than Var(g⁺), and equal to it only if c = 0 or Var(g⁻) = 0. Nor has g⁻ "
+            "mean 0, as a control variate must: it has the mean −(p/(1−p)) E g⁺, which is 0 only "
+            "if E g⁺ is (preference.contrast-gain)."
         ),
         assumptions=(INDEPENDENT, "One coordinate; variances of vectors are sums over them."),
         refutes=(
             Refutation(
                 "reduction",
-                nonzero,
-                Claim(variance_of_contrast, "<=", variance_X),
-                (*coin, (X, (0, 1)), (Z, (0, 1)), (c, 1)),
-                "Var(g⁺ − cg⁻) ≤ Var(g⁺) for c > 0",
+                Domain(*laws, *values),
+                Claim(at_one, "<=", variance_X),
+                (*coin, (X, (0, 1)), (Z, (0, 1))),
+                "Var(g⁺ − g⁻) ≤ Var(g⁺): a pair's step varies no more than its correct part",
             ),
             Refutation(
                 "mean-zero",
@@ -147,9 +148,7 @@ def control_variate() -> Theorem:
         references=(paper("Proposition 4.1", "as used there for two rollouts; reconstructed"),),
         corrected_by=(corrected,),
         mutants=(
-            Mutant(
-                "also false: half of it", "reduction", lhs=variance_of_contrast / 2 + variance_Z / 2
-            ),
+            Mutant("also false: half of it", "reduction", lhs=at_one / 2 + variance_Z / 2),
             Mutant("also false: mean of E g⁺", "mean-zero", rhs=E_plus),
             Mutant("the second moment", "covariance", lhs=over_pairs(_both * X[i] * Z[j])),
             Mutant("c for c²", "variance", rhs=variance_X + c * variance_Z),
@@ -206,9 +205,10 @@ def contrast_gain() -> Theorem:
         words=(
             "The score of a wrong rollout has the mean E g⁻ = −(p/(1−p)) E g⁺, so g⁺ − cg⁻ has the "
             "mean (1 + cp/(1−p)) E g⁺ and, both parts being independent, the variance V₊ + c²V₋. "
-            "Its variance relative to the squared length of its mean, (V₊ + c²V₋)/((1 + "
-            "cp/(1−p))² ‖E g⁺‖²), is least at c* = (p/(1−p)) V₊/V₋: V₊V₋/(V₋ + (p/(1−p))²V₊) over "
-            "‖E g⁺‖², which is less than either part has by itself."
+            "Its variance relative to the squared length of its mean, (V₊ + c²V₋)/((1 + cp/(1−p))² "
+            "‖E g⁺‖²), for c other than −(1−p)/p, where the mean is 0, is least at c* = (p/(1−p)) "
+            "V₊/V₋: V₊V₋/(V₋ + (p/(1−p))²V₊) over ‖E g⁺‖², which is less than either part has by "
+            "itself."
         ),
         assumptions=(
             LINE,

@@ -51,7 +51,7 @@ def mean_discard_rate() -> Theorem:
     own = 2 * w[r] * (P[r] - mean_P) ** 2
     return Theorem(
         id="preference.mean-discard-rate",
-        title="Over prompts the discard rate exceeds that of the mean prompt",
+        title="Over prompts the discard rate is at least that of the mean prompt",
         words=(
             "Over prompts with the law w and success probabilities P_i the share of discarded "
             "pairs, the mean of P_i² + (1−P_i)², exceeds the value at the mean of P by 2 Var(P): "

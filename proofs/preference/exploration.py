@@ -133,13 +133,13 @@ def exploration_equal_epochs() -> Theorem:
     corrected = "preference.exploration"
     return Theorem(
         id="preference.exploration-equal-epochs",
-        title="At equal epochs pairs explore less than larger groups",
+        title="At equal epochs pairs explore less than groups unless the policy improves enough",
         words=(
             "The claim that pairs explore at least as much as groups of G fails when both run for "
             "m epochs, one group each, since pairs then draw 2m rollouts against Gm: at G = 16 and "
             "p = 1/2 one pair finds a correct rollout with probability 3/4, one group with 1 − "
-            "2^(−16). With success probabilities that stay at p₀ groups of G ≥ 3 find strictly "
-            "more. For G = 2n pairs make up for it if every P_i is at least 1 − (1−p₀)^n."
+            "2^(−16). With success probabilities that stay at p₀, 0 < p₀ < 1, groups of G ≥ 3 find "
+            "strictly more. For G = 2n pairs make up for it if every P_i is at least 1 − (1−p₀)^n."
         ),
         assumptions=(INDEPENDENT, "The groups of G are drawn at p₀."),
         uses=(POWERS,),

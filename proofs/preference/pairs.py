@@ -8,7 +8,6 @@ from proofs.first_principles import CHECKS
 from proofs.groups.notation import (
     G,
     R,
-    bessel,
     d,
     i,
     j,
@@ -72,12 +71,21 @@ def two_grpo() -> Theorem:
     apart = _two(Real(x), Real(z, x), Integer(r, 1, G))
     reward = x + (z - x) * R[i]  # z for the better rollout, x for the other
     centre = mean(reward.xreplace({i: m}), m)
-    spread = sp.sqrt(mean((reward - centre) ** 2).xreplace({i: j}))
+    squares = (reward - centre) ** 2
+    spread = sp.sqrt(mean(squares).xreplace({i: j}))
+    bessel_spread = sp.sqrt(total(squares).xreplace({i: j}) / (G - 1))
     sign = 2 * R[r] - 1
-    advantage, advantage_bessel = (R[r] - mu) / sigma, (R[r] - mu) / bessel
-    any_advantage = ((reward - centre) / spread).xreplace({i: r})
+    advantage = (R[r] - mu) / sigma
+    any_advantage, advantage_bessel = (
+        ((reward - centre) / s).xreplace({i: r}) for s in (spread, bessel_spread)
+    )
     g, any_g, g_bessel = (
-        update(A) for A in ((R[i] - mu) / sigma, (reward - centre) / spread, (R[i] - mu) / bessel)
+        update(A)
+        for A in (
+            (R[i] - mu) / sigma,
+            (reward - centre) / spread,
+            (reward - centre) / bessel_spread,
+        )
     )
 
     def clause(
@@ -92,11 +100,14 @@ def two_grpo() -> Theorem:
         title="With two rollouts GRPO's step is half the score difference",
         words=(
             "Two rollouts with different rewards, whatever these are, have the advantages 1 (the "
-            "better one) and −1, so that g = (s⁺ − s⁻)/2; equal rewards have none. With the sample "
-            "standard deviation (ddof 1) the advantages are 1/√2 and −1/√2, and g = "
-            "(s⁺ − s⁻)/(2√2)."
+            "better one) and −1, so that g = (s⁺ − s⁻)/2; equal rewards have the advantage 0 by "
+            "convention. With the sample standard deviation (ddof 1) the advantages are 1/√2 and "
+            "−1/√2, and g = (s⁺ − s⁻)/(2√2)."
         ),
-        assumptions=("Nothing is added to the standard deviation.",),
+        assumptions=(
+            "Nothing is added to the standard deviation.",
+            "At equal rewards, where A is 0/0, it is 0 by convention.",
+        ),
         clauses=(
             clause("advantage", each, advantage, sign, half, ones),
             clause("update", _two(), g, contrast / 2, half, "g = (s⁺ − s⁻)/2"),
@@ -119,19 +130,19 @@ def two_grpo() -> Theorem:
             _equal_rewards(),
             clause(
                 "ddof-1",
-                each,
+                apart,
                 advantage_bessel,
                 sign / sp.sqrt(2),
-                "μ = 1/2, t = 1/√2",
-                "ddof 1: A = 1/√2 and −1/√2",
+                "(z − x)/√2 is the sample standard deviation",
+                "ddof 1: A = 1/√2 and −1/√2, for any rewards z > x",
             ),
             clause(
                 "ddof-1-update",
-                _two(),
+                _two(Real(x), Real(z, x)),
                 g_bessel,
                 contrast / (2 * sp.sqrt(2)),
-                "μ = 1/2, t = 1/√2",
-                "ddof 1: g = (s⁺ − s⁻)/(2√2)",
+                "(z − x)/√2 is the sample standard deviation",
+                "ddof 1: g = (s⁺ − s⁻)/(2√2), for any rewards z > x",
             ),
         ),
         references=(

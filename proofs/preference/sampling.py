@@ -51,7 +51,10 @@ from proofs.preference.notation import (
     wrong_now,
 )
 
-ONES = f"A mixed pair has the advantages 1 and −1 (preference.two-grpo): {UNDIVIDED}"
+ONES = (
+    "A mixed pair has the advantages 1 and −1 (preference.two-grpo; that its weight is 1 is "
+    f"expectation.no-bias-at-two): {UNDIVIDED}"
+)
 
 # A mixed pair, in either order: response i is correct, j is wrong.
 chance = 2 * correct_now * wrong_now
@@ -96,7 +99,7 @@ def weighted_pairs() -> Theorem:
     scaled = beta * slope_of_success
     return Theorem(
         id="preference.weighted-pairs",
-        title="With mixed pairs as they come, GRPO and DPO both ascend p",
+        title="With mixed pairs as they come, GRPO and, at the reference, DPO ascend p",
         words=(
             "Over the two rollouts of a prompt, the mean step of two-rollout GRPO is ∇p. If a "
             "mixed pair counts as often as it is sampled, 2p(1−p), the mean descent of DPO's loss "
@@ -169,8 +172,9 @@ def prompt_level() -> Theorem:
             "The claim that two-rollout GRPO and DPO optimise the same objective, up to a factor, "
             "fails over sampling. With one mixed pair for each prompt and the policy at its "
             "reference, DPO ascends (β/2) log(p/(1−p)), two-rollout GRPO ascends p: the mean steps "
-            "differ by the factor β/(2p(1−p)), which is 2β at p = 1/2 and 8β/3 at p = 1/4. They "
-            "agree up to a constant only if a prompt's pair has a weight proportional to p(1−p)."
+            "differ by the factor β/(2p(1−p)), which is 2β at p = 1/2 and 8β/3 at p = 1/4. Where "
+            "∇p is not 0 they agree up to a constant only if a prompt's pair has a weight "
+            "proportional to p(1−p)."
         ),
         assumptions=(
             LINE,

@@ -274,7 +274,8 @@ def kl_as_loss() -> Theorem:
             "gradient fails for k1 and for k3. The law of the samples depends on the policy too: "
             "∇E[k] = E ∇k + E[k ∇log π], and a loss leaves the last term out. For k1 that is all "
             "of the gradient. For k3, at π = (1/6, 1/2, 1/3) and π_ref = (1/3, 1/2, 1/6), there is "
-            "a direction in which the divergence is stationary and E ∇k3 = −1/2."
+            "a direction in which the divergence is stationary and E ∇k3 = −1/2. Nor is k3, detached, "
+            "right in the reward: that keeps the last term alone, which is 1/2 there."
         ),
         assumptions=(LINE, DETACHED, WRITTEN),
         refutes=(
@@ -291,6 +292,13 @@ def kl_as_loss() -> Theorem:
                 Claim(as_loss(k3), "=", FORWARD),
                 point(("1/6", "1/2", "1/3"), ("1/3", "1/2", "1/6"), (6, -4, 3)),  # type: ignore[arg-type]
                 "E ∇k3 = ∇KL(π‖π_ref), since E[k3] = KL(π‖π_ref)",
+            ),
+            Refutation(
+                "k3-in-reward",
+                moving,
+                Claim(missing, "=", FORWARD),
+                point(("1/6", "1/2", "1/3"), ("1/3", "1/2", "1/6"), (6, -4, 3)),  # type: ignore[arg-type]
+                "E[k3 ∇log π] = ∇KL(π‖π_ref): k3, detached, subtracted from the reward",
             ),
         ),
         clauses=(
@@ -340,6 +348,7 @@ def kl_as_loss() -> Theorem:
         mutants=(
             Mutant("also false: half of it", "k1", rhs=FORWARD / 2),
             Mutant("also false: the opposite", "k3", rhs=-FORWARD),
+            Mutant("also false: half of KL's", "k3-in-reward", rhs=FORWARD / 2),
             Mutant("nothing left out", "k3-missing", rhs=as_loss(k3)),
             Mutant("k1's part left out", "k3-missing", rhs=as_loss(k3) + all_of_k1),
             Mutant("nothing at all", "k1-missing", rhs=as_loss(k1)),

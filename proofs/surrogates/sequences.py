@@ -113,7 +113,7 @@ def gspo_ratio() -> Theorem:
     uneven = Domain(*policies, Integer(T, 1), Array(K, (N,), 1, T, integer=True))
     return Theorem(
         id="surrogates.gspo-ratio",
-        title="GSPO's ratio is no importance weight: its mean is below 1",
+        title="GSPO's ratio is no importance weight: at one length its mean is below 1",
         words=(
             "Responses of one length L ≥ 2 have probabilities p under the old and q under the "
             "current policy. GSPO's s = exp(mean log ρ_t) = (q/p)^(1/L) has mean E_old[s] ≤ 1 − "
