@@ -274,8 +274,8 @@ def kl_as_loss() -> Theorem:
             "gradient fails for k1 and for k3. The law of the samples depends on the policy too: "
             "∇E[k] = E ∇k + E[k ∇log π], and a loss leaves the last term out. For k1 that is all "
             "of the gradient. For k3, at π = (1/6, 1/2, 1/3) and π_ref = (1/3, 1/2, 1/6), there is "
-            "a direction in which the divergence is stationary and E ∇k3 = −1/2. Nor is k3, detached, "
-            "right in the reward: that keeps the last term alone, which is 1/2 there."
+            "a direction in which the divergence is stationary and E ∇k3 = −1/2. Nor is k3, "
+            "detached, right in the reward: that keeps the last term alone, which is 1/2 there."
         ),
         assumptions=(LINE, DETACHED, WRITTEN),
         refutes=(
