@@ -43,6 +43,7 @@ __all__ = [
     "require_real",
     "scalar",
     "smallest_normal",
+    "stop_gradient",
 ]
 
 # The array API has no static types; these names say what is meant.
@@ -189,6 +190,8 @@ def common_dtype(xp: Namespace, first: Array, second: Array) -> DType:
         return floating_dtype(xp, first)
     if not is_floating(first):
         return second.dtype
+    if first.dtype == second.dtype:
+        return first.dtype  # torch.compile traces no `result_type` of bfloat16
     if {dtype_name(first), dtype_name(second)} == {"float16", "bfloat16"}:
         return xp.float32  # as in torch and JAX; NumPy knows no promotion
     return xp.result_type(first, second)
@@ -300,3 +303,12 @@ def integer_argument(argument: str, value: object, allowed: Sequence[int] | None
     if allowed is not None and number not in allowed:
         raise DomainError(argument, value, rule)
     return number
+
+
+def stop_gradient(array: Array) -> Array:
+    """The array as a constant of automatic differentiation; itself where there is none."""
+    if hasattr(array, "detach"):
+        return array.detach()
+    if array_api_compat.is_jax_array(array):
+        return sys.modules["jax"].lax.stop_gradient(array)
+    return array

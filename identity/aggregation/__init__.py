@@ -13,7 +13,8 @@ Conventions that every function here keeps:
   at the end. Sequences become NumPy arrays.
 * **Order of addition.** Sums over tokens and rows are binary trees of fixed shape, the same on all
   libraries, devices and layouts in memory, to which zeros at the end add nothing: see `_tree`. So
-  widening the padding at the end of the rows changes no bit of a loss or of a gradient.
+  widening the padding at the end of the rows changes no bit of a loss or of a gradient, but the
+  sign of a zero.
 * **Masked tokens** are replaced before anything is computed of them.
 * **Checks.** Where values can be seen, each rule listed under *Preconditions (checked)* raises
   `identity.errors.DomainError`. Under ``jit``, ``vmap`` and ``torch.compile`` only shapes and

@@ -18,6 +18,7 @@ from identity._arrays import (
     largest_float,
     require_all,
     smallest_normal,
+    stop_gradient,
 )
 from identity.errors import DomainError
 
@@ -113,7 +114,7 @@ def constant_argument(xp: Namespace, constant: Any, dtype: DType) -> Any:
         raise DomainError("constant", constant, rule)
     if constant.ndim != 0 or dtype_name(constant) == "bool":
         raise DomainError("constant", constant, rule)
-    value = xp.astype(constant, compute)
+    value = stop_gradient(xp.astype(constant, compute))
     if inspectable(value):
         require_all(xp, "constant", value, (value >= smallest) & (value <= largest), rule)
     return value

@@ -6,6 +6,7 @@ weighs it by x_i. Assumed: E[g_i | L] = ∇J, the g_i uncorrelated, Var(g_i | L)
 
 from __future__ import annotations
 
+import math
 from numbers import Real
 
 from identity._arrays import Array, Namespace, largest_float, quiet
@@ -141,7 +142,9 @@ def estimator_variance(
     with quiet(xp):
         mean = mean_weight(xp, values, method, fixed)
         relative = _relative_variance(xp, values, exponent)
-        return finish(xp, relative * mean * mean * scale, dtype)
+        # The root first: either factor alone may leave the dtype's range.
+        root = mean * math.sqrt(scale)
+        return finish(xp, relative * root * root, dtype)
 
 
 @proven(

@@ -123,8 +123,8 @@ class PartialSums:
         Returns
         -------
         array, 0-d
-            Shares of all parts add up to the value of the whole, and their gradients to its
-            gradient: bit for bit where denominators are integers.
+            Shares of all parts add up to the value of the whole, within the bound of `combine`,
+            and their gradients to its gradient: bit for bit where denominators are integers.
 
         Raises
         ------

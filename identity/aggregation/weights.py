@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from identity._arrays import Array
+from identity._arrays import Array, quiet
 from identity.aggregation._rows import checked_result, prepare, quotient, row_weights, rows_of
 from identity.errors import DomainError
 from identity.proven import proven
@@ -114,7 +114,8 @@ def token_weights(
     batch = prepare(None, mask, method, alpha, constant, groups, dtype)
     xp = batch.xp
     weights = row_weights(batch)[:, None]
-    return xp.astype(xp.where(batch.valid, weights, xp.zeros_like(weights)), batch.dtype)
+    with quiet(xp):
+        return xp.astype(xp.where(batch.valid, weights, xp.zeros_like(weights)), batch.dtype)
 
 
 @proven(
@@ -167,7 +168,8 @@ def aggregate(
     a caller computes a masked loss from has to be finite itself). A batch without rows, columns or
     unmasked tokens gives exactly 0 and gradient 0.
 
-    *Padding*: more masked columns at the end change no bit of value or gradient; run eagerly, or
+    *Padding*: more masked columns at the end change no bit of value or gradient, but the sign
+    of a zero; run eagerly, or
     compiled, each by itself: a compiler replaces divisions by a constant, and an eager result may
     differ from a compiled one in the last bits. More masked rows change the mean where B counts
     rows.

@@ -11,6 +11,7 @@ from identity._arrays import (
     dtype_name,
     inspectable,
     largest_float,
+    quiet,
     require_all,
 )
 from identity.expectation._arguments import (
@@ -92,7 +93,8 @@ def silent_rate(p: Array, group_size: int) -> Array:
     size = group_size_argument(group_size)
     xp, (p,), dtype = arguments(p=p)
     require_unit(xp, "p", p)
-    return returned(xp, p ** float(size) + complement_power(xp, p, size), dtype)
+    with quiet(xp):
+        return returned(xp, p ** float(size) + complement_power(xp, p, size), dtype)
 
 
 @proven(

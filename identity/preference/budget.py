@@ -129,6 +129,8 @@ def _variance(xp: Namespace, values: Array, share: Array) -> Array:
     """Weighted variance over the first axis, from the distances to one of the values: to that of
     the largest weight, which is never far from the mean in units of the spread."""
     anchor = xp.take(values, xp.reshape(xp.argmax(share), (1,)), axis=0)
-    offset = values - anchor
-    deviation = offset - _mean(xp, offset, share)
-    return _mean(xp, deviation * deviation, share)
+    weights = xp.reshape(share / xp.sum(share), (-1,) + (1,) * (values.ndim - 1))
+    # A prompt that is never drawn may be anywhere.
+    offset = xp.where(weights > 0, values - anchor, xp.zeros_like(values))
+    deviation = xp.where(weights > 0, offset - _mean(xp, offset, share), xp.zeros_like(values))
+    return xp.sum((weights * deviation) * deviation, axis=0)

@@ -150,13 +150,16 @@ def _filled(*arrays: Array) -> list[Array]:
 
 
 def _at(xp: Namespace, p: Array, plus: Array, minus: Array, c: Array) -> Array:
-    """a²V₊ + (ca)²V₋ with a = q/(q + cp): no square of c, which may overflow."""
+    """a²V₊ + (ca)²V₋ with a = q/(q + cp): no square of c, which may overflow, nor a tiny a."""
     q = 1 - p
     mean = q + c * p
     if inspectable(mean):
         require_all(xp, "c", c, mean != 0, "not be -q/p, where the contrast has mean 0")
     share = q / mean
-    rest = c * share
+    large = (c > 1) | (c < -1)
+    safe = xp.where(large, c, xp.ones_like(c))
+    far = xp.where(large, q / safe + p, xp.ones_like(c))
+    rest = xp.where(large, q / far, c * share)
     return share * (share * plus) + rest * (rest * minus)
 
 
@@ -170,9 +173,9 @@ def _least(xp: Namespace, p: Array, plus: Array, minus: Array) -> Array:
     first = p * (p * plus) <= q * (q * minus)
     only = first & (minus > 0)
     odds = xp.where(first, p, zero) / q
-    t = odds * (odds * (xp.where(only, plus, zero) / xp.where(only, minus, one)))
+    t = odds * (odds * xp.where(only, plus, zero)) / xp.where(only, minus, one)
     low = xp.where(only, plus, zero) / (1 + t)
     against = q / xp.where(first, one, p)
     small = xp.where(first, zero, minus)
-    u = against * (against * (small / xp.where(first, one, plus)))
+    u = against * (against * small) / xp.where(first, one, plus)
     return xp.where(first, low, against * (against * small) / (1 + u))

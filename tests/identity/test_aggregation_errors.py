@@ -352,3 +352,35 @@ def test_examples_run(module: str) -> None:
     results = doctest.testmod(importlib.import_module(f"identity.aggregation.{module}"))
     assert results.attempted
     assert not results.failed
+
+
+def test_a_constant_has_no_derivative() -> None:
+    torch = pytest.importorskip("torch")
+    constant = torch.tensor(8.0, requires_grad=True)
+    loss, mask = torch.ones(2, 2), torch.ones(2, 2, dtype=torch.bool)
+    assert not aggregate(loss, mask, "dr_grpo", constant=constant).requires_grad
+    assert not token_weights(mask, "dr_grpo", constant=constant).requires_grad
+
+
+def test_a_dtype_of_another_library_is_read_by_its_name() -> None:
+    torch = pytest.importorskip("torch")
+    assert token_weights(np.ones((2, 2)), "grpo", dtype=torch.float32).dtype == np.float32
+    assert token_weights(torch.ones(2, 2), "grpo", dtype=np.float32).dtype == torch.float32
+
+
+def test_no_warning_where_weights_underflow() -> None:
+    with np.errstate(all="raise"):
+        weights = token_weights(np.ones((1, 2)), "dr_grpo", constant=1e9, dtype="float16")
+    assert weights.max() < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("constant", "variance", "expected"),
+    [(1e25, 1e30, 1e-18), (1e15, 1e39, 1e11)],
+)
+def test_an_estimator_variance_in_range_is_found(
+    constant: float, variance: float, expected: float
+) -> None:
+    lengths = np.array([100.0], dtype=np.float32)
+    found = estimator_variance(lengths, "dr_grpo", constant=constant, variance=variance)
+    assert abs(float(found) / expected - 1) < 1e-5

@@ -382,3 +382,40 @@ def test_rollouts_of_a_prompt_share_it() -> None:
         [float(p) for p in pool], [float(p * (1 - p) / 10**9) for p in pool], prompts=2
     )
     assert more > 0.07  # rollouts alone do not bring Var_q(p)/Q = .08 down
+
+
+@pytest.mark.parametrize("rare", [0.0, 1e-38])
+def test_a_far_prompt_counts_by_its_weight(rare: float) -> None:
+    means, weights = np.array([0.0, 1e20], "f4"), np.array([1.0, rare], "f4")
+    found = budget_variance(means, np.ones(2, "f4"), prompts=2, weights=weights)
+    share = Fraction(float(weights[1])) / (1 + Fraction(float(weights[1])))
+    expected = (1 + Fraction(float(means[1])) ** 2 * share * (1 - share)) / 2
+    assert abs(Fraction(float(found)) / expected - 1) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("p", "plus", "minus", "c"),
+    [
+        (1e-21, 1e20, 1e-20, None),
+        (0.99, 1.0, 1.0, 1e38),
+        (0.9999, 1.0, 1.0, 3e38),
+        (0.9999999, 1.0, 1.0, 1e38),
+    ],
+)
+def test_contrasts_far_out(p: float, plus: float, minus: float, c: float | None) -> None:
+    numbers = [np.array([x], "f4") for x in (p, plus, minus)]
+    found = contrast_gain(*numbers, None if c is None else np.array([c], "f4"))
+    exact = [Fraction(float(x[0])) for x in numbers]
+    q, ratio = 1 - exact[0], exact[0] / (1 - exact[0])
+    if c is None:
+        expected = exact[1] * exact[2] / (exact[2] + ratio**2 * exact[1])
+    else:
+        far = Fraction(float(np.float32(c)))
+        expected = (exact[1] + far**2 * exact[2]) / (1 + far * exact[0] / q) ** 2
+    assert abs(Fraction(float(found[0])) / expected - 1) <= 8 * 2.0**-23
+
+
+def test_no_warning_where_a_rate_underflows() -> None:
+    with np.errstate(all="raise"):
+        assert float(discard_rate(1e-300)) == 1.0
+        assert float(mean_discard_rate(np.array([1e-300, 1.0]))) == 1.0
