@@ -42,7 +42,28 @@ from identity.aggregation._methods import Method, constant_argument, method_of
 from identity.aggregation._tree import group_totals, tree_sum
 from identity.errors import DomainError
 
-__all__ = ["Rows", "checked_result", "nonzero", "prepare", "quotient", "row_weights", "rows_of"]
+__all__ = [
+    "Rows",
+    "Zeroed",
+    "checked_result",
+    "nonzero",
+    "prepare",
+    "quotient",
+    "row_weights",
+    "rows_of",
+]
+
+
+@dataclass(frozen=True)
+class Zeroed:
+    """In place of the mask: losses are exactly 0 already wherever it is.
+
+    `numbers` are the mask as 0 and 1 in a floating dtype that counts a row's tokens exactly. For
+    torch's compiler, which is slow with bools on CPUs.
+    """
+
+    mask: Array
+    numbers: Array
 
 
 @dataclass(frozen=True)
@@ -55,6 +76,7 @@ class Batch:
     loss: Array | None
     ids: Array | None
     dtype: DType  # of results
+    numbers: Array | None = None  # of `Zeroed`
 
     @property
     def compute(self) -> DType:
@@ -75,6 +97,9 @@ def prepare(
 ) -> Batch:
     """The arguments, checked; `loss` may be None."""
     chosen = method_of(method, alpha, constant, groups)
+    numbers = None
+    if isinstance(mask, Zeroed):
+        mask, numbers = mask.mask, mask.numbers
     named = {"loss": loss, "mask": mask, "groups": groups}
     if array_api_compat.is_array_api_obj(constant) and not isinstance(constant, Real):
         named["constant"] = constant
@@ -102,14 +127,14 @@ def prepare(
         chosen.grouped,
     )
     valid = _as_bool(xp, given["mask"])
-    return Batch(xp, chosen, valid, given.get("loss"), given.get("groups"), kept)
+    return Batch(xp, chosen, valid, given.get("loss"), given.get("groups"), kept, numbers)
 
 
 def floating_argument(xp: Namespace, dtype: Any) -> DType:
     """A floating dtype, given as such or by name; the library's default one for None."""
     if dtype is None:
         return xp.asarray(0.5).dtype
-    found = getattr(xp, dtype, None) if isinstance(dtype, str) else dtype
+    found = getattr(xp, dtype if isinstance(dtype, str) else name_of(dtype), None)
     if found is None or name_of(found) not in ("float16", "bfloat16", "float32", "float64"):
         raise DomainError("dtype", dtype, "be a real floating dtype of the mask's library")
     return found
@@ -129,7 +154,10 @@ def _as_bool(xp: Namespace, mask: Array) -> Array:
 def rows_of(batch: Batch) -> Rows:
     """N_b and D_b of each row. Masked losses are replaced before anything is computed of them."""
     xp, method, compute = batch.xp, batch.method, batch.compute
-    counts = xp.sum(xp.astype(batch.valid, xp.int32), axis=-1)
+    if batch.numbers is None:
+        counts = xp.sum(xp.astype(batch.valid, xp.int32), axis=-1)
+    else:
+        counts = xp.astype(xp.sum(batch.numbers, axis=-1), xp.int32)
     divisor = None
     denominator = counts if method.counts_tokens else xp.ones_like(counts)
     if method.name == "grpo":
@@ -140,7 +168,9 @@ def rows_of(batch: Batch) -> Rows:
     if batch.loss is None:
         return Rows(None, denominator, divisor)
     with quiet(xp):
-        loss = xp.where(batch.valid, batch.loss, xp.zeros_like(_corner(batch.loss)))
+        loss = batch.loss
+        if batch.numbers is None:
+            loss = xp.where(batch.valid, loss, xp.zeros_like(_corner(loss)))
         numerator = tree_sum(xp, xp.astype(loss, compute))
         return Rows(numerator if divisor is None else numerator / divisor, denominator, divisor)
 

@@ -12,14 +12,15 @@ Conventions that every function here keeps:
 * **Differentiation** is with respect to ``logp`` alone. ``old_logp``, ``ref_logp`` and advantages
   are constants, so that giving ``logp`` twice means on policy.
 * **Masked tokens** never matter, whatever lies there: NaN, ±inf, 1e30. They have value 0 and
-  derivative 0, and change no bit of a loss or of a gradient; nor does wider padding.
+  derivative 0, and change no bit of a loss or of a gradient; nor does wider padding, but for the
+  sign of a loss that is 0.
 * **Losses** are to be minimised: minus the objective.
 * **Clips** are offsets from 1: ``(0.2, 0.28)`` is the interval [0.8, 1.28]. A ratio of 1 is always
   inside. A bound counts as inside, so that the derivative there is that of the unclipped surrogate.
 * **Extremes**: log-ratios saturate at 64 (512 in float64, 11 in float16), with derivative 0 above;
   log π = −inf gives ratio 0 with derivative 0. Everything stays finite, until a sum leaves the
   dtype, which is an error where visible. log π_old = −inf is an error where visible, since the
-  token was sampled; under ``jit`` its ratio saturates.
+  token was sampled; under ``jit`` its ratio saturates, and is 0 where log π = −inf too.
 * **Bounds** are in ulp of the computing dtype, as in `identity.groups`.
 """
 

@@ -8,7 +8,6 @@ the ratio is a clamp of its logarithm, which costs no operation of its own.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from numbers import Real
 
@@ -19,31 +18,35 @@ from identity.errors import DomainError
 
 __all__ = [
     "LOG_FLOOR",
+    "LOWEST",
     "SATURATION",
+    "SQUARED",
     "choice",
     "clamp",
     "filled",
     "number",
     "spread",
-    "stop_gradient",
 ]
 
 # Ratios stop growing at exp of this, by the dtype of the result. e^64 leaves a factor 5e10 of
 # float32 for advantages and sums, e^512 leaves 1e85 of float64; e^11 is the last that float16 has.
 SATURATION = {"float16": 11.0, "bfloat16": 64.0, "float32": 64.0, "float64": 512.0}
 
-# Log-probabilities stop falling here, so that -inf is a number. No difference of two float16
-# logits reaches it.
-LOG_FLOOR = -(2.0**20)
+# Log-probabilities stop falling here, so that -inf is a number, by the dtype of the result. No
+# difference of two float16 logits reaches -2^20, and -2^12 leaves a factor 15 of float16.
+LOG_FLOOR = {
+    "float16": -(2.0**12),
+    "bfloat16": -(2.0**20),
+    "float32": -(2.0**20),
+    "float64": -(2.0**20),
+}
 
+# The same for differences that are squared, whose half square is still a float16.
+SQUARED = {**{name: -floor for name, floor in LOG_FLOOR.items()}, "float16": 2.0**8}
 
-def stop_gradient(array: Array) -> Array:
-    """The array as a constant of automatic differentiation; itself where there is none."""
-    if hasattr(array, "detach"):
-        return array.detach()
-    if array_api_compat.is_jax_array(array):
-        return sys.modules["jax"].lax.stop_gradient(array)
-    return array
+# Below every log-probability. What stands for an old one of -inf that nobody may look at: the sum
+# of many is finite.
+LOWEST = -(2.0**100)
 
 
 def filled(xp: Namespace, value: float, like: Array) -> Array:

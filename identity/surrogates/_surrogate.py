@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from identity._arrays import Array
+from identity._arrays import Array, stop_gradient
 from identity.errors import DomainError
-from identity.surrogates._arithmetic import choice, clamp, filled, number, spread, stop_gradient
+from identity.surrogates._arithmetic import choice, clamp, filled, number, spread
 from identity.surrogates._tokens import LEVELS, Tokens, tokens_of
 
 __all__ = ["OBJECTIVES", "Surrogate"]
@@ -36,12 +36,26 @@ class Surrogate:
             others["old_logp"] = old_logp
         return tokens_of(logp, mask, advantages=advantages, **others)
 
+    def zeroed(self, tokens: Tokens) -> bool:
+        """Whether losses are exactly 0 where masked, as those of the compiled function are."""
+        ratios = self.objective in ("ppo_clip", "cispo") and self.level == "token"
+        return ratios and tokens.numbers is not None
+
     def losses(self, tokens: Tokens) -> Array:
         """The loss of each token, (B, T): of any value where masked, but of derivative 0."""
         assert tokens.advantages is not None
         xp, weights = tokens.xp, -tokens.advantages
         if self.objective == "reinforce":
             return tokens.bounded_logp() * weights
+        if self.zeroed(tokens):
+            from identity.surrogates._compiled import token_losses  # only where there is torch
+
+            bounds = [self.low, min(self.high, tokens.saturation)]
+            bounds.append(min(self.cap, tokens.saturation))
+            if self.objective == "cispo":
+                bounds.append(tokens.floor)
+            old_logp = tokens.others["old_logp"]
+            return token_losses(tokens.logp, old_logp, weights, tokens.numbers, tuple(bounds))
         width = int(tokens.logp.shape[1])
         # By `spread` wherever ratios of responses meet values of tokens.
         log_ratio = spread(xp, tokens.log_ratio(self.level), int(weights.shape[1]))

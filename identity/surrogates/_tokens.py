@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import array_api_compat
 
 from identity._arrays import (
+    EXACT_INTEGERS,
     Array,
     DType,
     Namespace,
@@ -23,15 +25,17 @@ from identity._arrays import (
     quiet,
     require_all,
     require_exact,
+    stop_gradient,
 )
+from identity.aggregation._rows import Zeroed
 from identity.aggregation._tree import tree_sum
 from identity.errors import DomainError
 from identity.surrogates._arithmetic import (
     LOG_FLOOR,
+    LOWEST,
     SATURATION,
     clamp,
     filled,
-    stop_gradient,
 )
 
 __all__ = ["LEVELS", "Tokens", "aggregated", "finish", "tokens_of"]
@@ -53,11 +57,17 @@ class Tokens:
     logp: Array  # may be -inf; anything where masked
     others: dict[str, Array]  # other log-probabilities, constants of differentiation
     advantages: Array | None  # (B, 1) or (B, T), a constant too
+    numbers: Array | None = None  # the mask as 0 and 1, where torch compiles for a CPU
 
     @property
     def saturation(self) -> float:
         """The log-ratio at which ratios stop growing."""
         return SATURATION[name_of(self.dtype)]
+
+    @property
+    def floor(self) -> float:
+        """The log-probability, and difference of two, that counts for all below."""
+        return LOG_FLOOR[name_of(self.dtype)]
 
     def masked(self, values: Array) -> Array:
         """The values, exactly 0 where masked, in value and derivative."""
@@ -68,20 +78,24 @@ class Tokens:
     def bounded_logp(self) -> Array:
         """log π, 0 where masked, nowhere below the floor; checked where visible."""
         values = self.masked(self.logp)
-        if not _ordinary(self.xp, values):
+        if inspectable(values) and not _ordinary(self.xp, values):
             self._require_possible("logp", self.logp)
-        return clamp(self.xp, values, LOG_FLOOR)
+        return clamp(self.xp, values, self.floor)
 
     def difference(self, other: str, *, sampled: bool = False) -> Array:
         """log π minus another log-probability, 0 where masked; checked where visible.
 
         `sampled` says that the tokens were drawn from the other policy, so that it is finite.
+        Where values are not visible, -inf minus -inf is -inf.
         """
         reference = self.others[other]
         with quiet(self.xp):
             # One `where` is enough, since the derivative of a difference is finite everywhere.
             result = self.masked(self.logp - reference)
-        if not _ordinary(self.xp, result):
+            visible = inspectable(result)
+            if not visible:
+                result = self.masked(self.logp - clamp(self.xp, reference, LOWEST))
+        if visible and not _ordinary(self.xp, result):
             self._require_possible("logp", self.logp)
             if sampled:
                 self._require(other, reference, self.xp.isfinite(reference), _SAMPLED)
@@ -104,7 +118,7 @@ class Tokens:
             if level == "sequence":
                 return mean[:, None]
             # The value of the sequence, the derivative of the token: x − sg(x) is exactly 0.
-            token = clamp(self.xp, difference, LOG_FLOOR, -LOG_FLOOR)
+            token = clamp(self.xp, difference, self.floor, -self.floor)
             return stop_gradient(mean)[:, None] + (token - stop_gradient(token))
 
     def _require(self, argument: str, array: Array, good: Array, rule: str) -> None:
@@ -117,8 +131,8 @@ class Tokens:
 
 
 def _ordinary(xp: Namespace, values: Array) -> bool:
-    """Whether all values are finite, or may not be looked at: two reductions."""
-    if 0 in tuple(values.shape) or not inspectable(values):
+    """Whether all values, which may be looked at, are finite: two reductions."""
+    if 0 in tuple(values.shape):
         return True
     values = stop_gradient(values)
     return bool((xp.min(values) > -math.inf) & (xp.max(values) < math.inf))
@@ -153,11 +167,13 @@ def tokens_of(logp: Any, mask: Any, *, advantages: Any = None, **others: Any) ->
         if given[name].dtype != compute:  # `astype` copies even where nothing changes
             given[name] = xp.astype(given[name], compute)
     keep = _kept(xp, given["mask"]) if mask is not None else None
+    kept = _numbers(xp, given["mask"], compute) if mask is not None else None
     weights = given.get("advantages")
     if weights is not None:
-        weights = _advantages(xp, stop_gradient(weights), keep)
+        visible = keep if kept is None else kept != 0.0
+        weights = _advantages(xp, stop_gradient(weights), visible)
     constants = {name: stop_gradient(given[name]) for name in others}
-    return Tokens(xp, dtype, keep, given["logp"], constants, weights)
+    return Tokens(xp, dtype, keep, given["logp"], constants, weights, kept)
 
 
 def _require_shapes(given: dict[str, Array]) -> None:
@@ -184,15 +200,31 @@ def _kept(xp: Namespace, mask: Array) -> Array:
     return keep
 
 
+def _numbers(xp: Namespace, mask: Array, dtype: DType) -> Any:
+    """The mask in a floating dtype where torch compiles for a CPU, whose bools are slow; or None.
+
+    Not where float32 could not count the tokens of a row.
+    """
+    if not array_api_compat.is_torch_namespace(xp):
+        return None
+    if not sys.modules["torch"].compiler.is_compiling() or mask.device.type != "cpu":
+        return None
+    if int(mask.shape[1]) > EXACT_INTEGERS["float32"]:
+        return None
+    from identity.surrogates._compiled import numbers_of  # only where there is torch
+
+    return numbers_of(mask, dtype)
+
+
 def _advantages(xp: Namespace, weights: Array, keep: Any) -> Array:
     """Advantages (B, 1) or (B, T), finite wherever a token is kept."""
     if weights.ndim == 2:
         cleaned = xp.where(keep, weights, filled(xp, 0.0, weights))
-        if inspectable(weights):
+        if inspectable(cleaned):
             good = xp.isfinite(cleaned)
             require_all(xp, "advantages", weights, good, "be finite where mask is 1")
         return cleaned
-    if inspectable(weights):
+    if inspectable(weights, keep):
         good = xp.isfinite(weights)
         if not bool(xp.all(good)):
             good = good | ~xp.any(keep, axis=1)
@@ -201,9 +233,17 @@ def _advantages(xp: Namespace, weights: Array, keep: Any) -> Array:
 
 
 def aggregated(
-    function: Callable[..., Any], losses: Array, tokens: Tokens, method: Any, **options: Any
+    function: Callable[..., Any],
+    losses: Array,
+    tokens: Tokens,
+    method: Any,
+    *,
+    zeroed: bool,
+    **options: Any,
 ) -> Any:
     """`aggregate` or `partial_sums` of losses that the caller knows only by what they are made of.
+
+    `zeroed` says that they are exactly 0 where masked, and that ``tokens.numbers`` is there.
 
     Raises
     ------
@@ -211,7 +251,8 @@ def aggregated(
         As that function; about the advantages where it would name the losses, which overflow.
     """
     try:
-        return function(losses, tokens.keep, method, **options)
+        mask = Zeroed(tokens.keep, tokens.numbers) if zeroed else tokens.keep
+        return function(losses, mask, method, **options)
     except DomainError as error:
         if error.argument != "loss":
             raise

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from identity._arrays import Array, Namespace, dtype_name, quiet
+from identity._arrays import Array, Namespace, dtype_name, name_of, quiet, stop_gradient
 from identity.proven import proven
-from identity.surrogates._arithmetic import LOG_FLOOR, choice, clamp, stop_gradient
+from identity.surrogates._arithmetic import SQUARED, choice, clamp
 from identity.surrogates._tokens import Tokens, finish, tokens_of
 
 __all__ = ["ESTIMATORS", "GRADIENTS", "kl", "kl_of"]
@@ -66,8 +66,11 @@ def kl(
 
     *Postcondition*: within 1 ulp (k1), 3 (k2) or 16 (k3) of the estimator at the rounded
     difference of both, also where k3 is as small as ½ log² r, plus |log r| for k3; derivatives
-    within 16 + |log r| ulp. Differences of log-probabilities count as at most 2²⁰ in magnitude,
-    and log r in k3 as at most 64 (512 in float64, 11 in float16); beyond, the derivative is 0.
+    within 16 + |log r| ulp. Differences of log-probabilities count as at most 2²⁰ in magnitude
+    (for float16 2¹², and 2⁸ in k2), and log r in k3 as at most 64 (512 in float64, 11 in float16).
+    Beyond, the derivative under ``"value"`` is 0. Under ``"policy"`` it is whatever the estimator
+    log(π/π_ref), which saturates at ±2²⁰ (±2¹² for float16) and is then not 0; it is 0 only where
+    log π itself is below −2²⁰ (−2¹²), -inf included.
 
     On samples from π, k1 and k3 have mean KL(π‖π_ref), and k2 has not. As losses their gradients
     have other means: E∇k1 = 0, E∇k2 = ∇KL(π‖π_ref), E∇k3 = ∇KL(π_ref‖π). ``gradient="policy"``
@@ -101,15 +104,16 @@ def kl(
 def kl_of(tokens: Tokens, estimator: str, gradient: str) -> Array:
     """The estimates of checked tokens, in the dtype that computes."""
     xp = tokens.xp
-    bound = -LOG_FLOOR if estimator != "k3" else tokens.saturation
+    high = SQUARED[name_of(tokens.dtype)] if estimator == "k2" else -tokens.floor
+    low = -tokens.saturation if estimator == "k3" else -high
     # log r from the difference log π − log π_ref, 0 where masked
     difference = tokens.difference("ref_logp")
     if gradient == "policy":
         score = tokens.bounded_logp()
-        slope = stop_gradient(clamp(xp, difference, LOG_FLOOR, -LOG_FLOOR))
-        value = _estimate(xp, clamp(xp, stop_gradient(difference), -bound, -LOG_FLOOR), estimator)
+        slope = stop_gradient(clamp(xp, difference, tokens.floor, -tokens.floor))
+        value = _estimate(xp, clamp(xp, stop_gradient(difference), low, high), estimator)
         return value + slope * (score - stop_gradient(score))
-    return _estimate(xp, clamp(xp, difference, -bound, -LOG_FLOOR), estimator)
+    return _estimate(xp, clamp(xp, difference, low, high), estimator)
 
 
 def _estimate(xp: Namespace, difference: Array, estimator: str) -> Array:

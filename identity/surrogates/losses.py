@@ -88,11 +88,12 @@ def token_loss(
 
     Extremes are finite: log-ratios saturate at 64 (512 in float64, 11 in float16), with derivative
     0 above; a log-probability of -inf has ratio 0 and derivative 0; where its value enters
-    (``"cispo"`` and ``"reinforce"``), it counts as −2²⁰, below any difference of float16 logits.
+    (``"cispo"`` and ``"reinforce"``), it counts as −2²⁰, below any difference of float16 logits,
+    and as −2¹² where the result is a float16.
 
     References
     ----------
-    arXiv 1707.06347 v2 (PPO), equation 7; arXiv 1912.09729 v3 (dual clip), equation 5; arXiv
+    arXiv 1707.06347 v2 (PPO), equation 7; arXiv 1912.09729 v3, its section on dual-clip PPO; arXiv
     2503.14476 v2 (DAPO, clip-higher), section 3.1; arXiv 2506.13585 v1 (MiniMax-M1, CISPO),
     equations 4 and 5; arXiv 2507.18071 v2 (GSPO), equation 5. Places as we read them.
 
@@ -110,7 +111,9 @@ def token_loss(
     surrogate = Surrogate(objective, level, clip, dual_clip)
     tokens = surrogate.tokens(logp, old_logp, advantages, mask)
     with quiet(tokens.xp):
-        losses = tokens.masked(surrogate.losses(tokens))
+        losses = surrogate.losses(tokens)
+        if not surrogate.zeroed(tokens):
+            losses = tokens.masked(losses)
     return finish(tokens.xp, losses, tokens.dtype)
 
 
@@ -167,7 +170,7 @@ def policy_loss(
     *Postcondition*: within the bound of `token_loss`, plus ⌈log₂ B⌉ + ⌈log₂ T⌉ + 10 ulp, of
     Σ w·|ℓ|, a bound relative to the terms, which may cancel in the sum. What is masked changes no
     bit of the value or of the gradient, and neither does more padding, for every method of
-    aggregation.
+    aggregation; only the sign of a loss that is 0 may depend on it.
 
     GSPO's ratio is one for a response, so that the sum over its tokens counts it once for each
     token: under ``"dapo"``, ``"dr_grpo"`` and ``"sequence_sum"`` responses weigh by their length.
@@ -193,5 +196,6 @@ def policy_loss(
     with quiet(tokens.xp):
         losses = surrogate.losses(tokens)
     options: dict[str, Any] = {"alpha": alpha, "constant": constant, "groups": groups}
-    loss = aggregated(aggregate, losses, tokens, aggregation, **options)
+    zeroed = surrogate.zeroed(tokens)
+    loss = aggregated(aggregate, losses, tokens, aggregation, zeroed=zeroed, **options)
     return finish(tokens.xp, loss, tokens.dtype)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import array_api_compat
@@ -13,13 +14,19 @@ from identity._arrays import (
     Array,
     Namespace,
     as_arrays,
+    computing,
+    dtype_name,
     floating_dtype,
     inspectable,
     integer_argument,
+    is_floating,
+    is_integral,
     quiet,
     require_all,
+    require_exact,
 )
 from identity.aggregation import PartialSums, aggregate, partial_sums
+from identity.aggregation._methods import METHODS, alpha_argument
 from identity.errors import DomainError
 from identity.groups import dr_grpo_advantages, grpo_advantages, rloo_advantages
 from identity.surrogates._arithmetic import choice, number
@@ -64,7 +71,8 @@ class Preset:
     group_size : int, optional
         The number of rollouts of a prompt, if the method prescribes it.
     sources : mapping of str to str
-        For each constant the paper, its arXiv version and the place in it, as we read it.
+        For each constant the paper, its arXiv version and the place in it, as we read it. Kept as
+        a copy that cannot be changed.
 
     Raises
     ------
@@ -98,15 +106,41 @@ class Preset:
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise DomainError("name", self.name, "be a string")
         choice("advantage", self.advantage, _ADVANTAGES)
         choice("kl_estimator", self.kl_estimator, ESTIMATORS)
         choice("kl_gradient", self.kl_gradient, GRADIENTS)
-        rule = "be a finite number of at least 0"
-        if not 0 <= number("kl_coefficient", self.kl_coefficient, rule) < math.inf:
-            raise DomainError("kl_coefficient", self.kl_coefficient, rule)
-        if self.group_size is not None and integer_argument("group_size", self.group_size) < 2:
-            raise DomainError("group_size", self.group_size, "be at least 2")
         self._surrogate()
+        self._store("alpha", alpha_argument(self.alpha))
+        self._check_aggregation()
+        for name in ("kl_coefficient", "eps"):
+            self._store(name, _finite(name, getattr(self, name)))
+        self._store("ddof", integer_argument("ddof", self.ddof, (0, 1)))
+        if self.group_size is not None:
+            self._store("group_size", integer_argument("group_size", self.group_size))
+            if self.group_size < 2:
+                raise DomainError("group_size", self.group_size, "be at least 2")
+        # As plain numbers, which `_surrogate` has found them to be.
+        if self.clip is not None:
+            self._store("clip", tuple(number("clip", bound, "be numbers") for bound in self.clip))
+        if self.dual_clip is not None:
+            self._store("dual_clip", number("dual_clip", self.dual_clip, "be a number"))
+        self._store("sources", _ReadOnly.of("sources", self.sources))
+
+    def _store(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_aggregation(self) -> None:
+        options = METHODS[choice("aggregation", self.aggregation, tuple(METHODS))]
+        if self.alpha != 1.0 and "alpha" not in options:
+            rule = f"be left out: aggregation {self.aggregation!r} has no exponent"
+            raise DomainError("alpha", self.alpha, rule)
+        if not isinstance(self.per_group, bool):
+            raise DomainError("per_group", self.per_group, "be True or False")
+        if self.per_group and "groups" not in options:
+            rule = f"be False: aggregation {self.aggregation!r} takes no groups"
+            raise DomainError("per_group", True, rule)
 
     def _surrogate(self) -> Surrogate:
         return Surrogate(self.objective, self.level, self.clip, self.dual_clip)
@@ -197,13 +231,14 @@ class Preset:
         constant : float, optional
             The maximal length of a response, for the aggregations that divide by it.
         groups : integer array, shape (B,), optional
-            Group id of each response.
+            Group id of each response. Checked, against `group_size` too, even if nothing else
+            reads it: with `advantages`, and `per_group` False.
 
         Returns
         -------
         array, shape ()
-            The loss, in the common dtype of log-probabilities and advantages. Exactly 0, with
-            derivatives 0, if there is no token.
+            The loss, in the common dtype of log-probabilities and advantages; integer and bool
+            rewards follow `logp`. Exactly 0, with derivatives 0, if there is no token.
 
         Raises
         ------
@@ -212,11 +247,15 @@ class Preset:
         """
         if (rewards is None) == (advantages is None):
             raise DomainError("advantages", advantages, "be given in place of rewards, or rewards")
+        groups = _checked_groups(logp, groups)
         if rewards is not None:
-            advantages, groups = self._flat_advantages(rewards, groups)
+            advantages, groups = self._flat_advantages(logp, rewards, groups)
+        elif groups is not None and self.group_size is not None:
+            _require_group_size(None, groups, self.group_size)
         tokens = self._tokens(logp, old_logp, advantages, mask, ref_logp)
         options = self._options(constant, groups)
-        loss = aggregated(aggregate, self._losses(tokens), tokens, self.aggregation, **options)
+        losses, zeroed = self._losses(tokens), self._zeroed(tokens)
+        loss = aggregated(aggregate, losses, tokens, self.aggregation, zeroed=zeroed, **options)
         return finish(tokens.xp, loss, tokens.dtype)
 
     def partial_sums(
@@ -236,7 +275,7 @@ class Preset:
         ----------
         logp, old_logp, advantages, mask, ref_logp, constant, groups
             As in `loss`, of the responses of this part. The advantages come from whole groups,
-            which may be spread over parts.
+            which may be spread over parts, so that `group_size` is not checked here.
 
         Returns
         -------
@@ -248,10 +287,11 @@ class Preset:
         DomainError
             As `loss`.
         """
+        groups = _checked_groups(logp, groups)
         tokens = self._tokens(logp, old_logp, advantages, mask, ref_logp)
         options = self._options(constant, groups)
-        losses = self._losses(tokens)
-        part = aggregated(partial_sums, losses, tokens, self.aggregation, **options)
+        losses, zeroed = self._losses(tokens), self._zeroed(tokens)
+        part = aggregated(partial_sums, losses, tokens, self.aggregation, zeroed=zeroed, **options)
         merged: PartialSums = replace(part, dtype=tokens.dtype)
         return merged
 
@@ -277,21 +317,86 @@ class Preset:
             estimate = kl_of(tokens, self.kl_estimator, self.kl_gradient)
             return losses + self.kl_coefficient * estimate
 
-    def _flat_advantages(self, rewards: Any, groups: Any) -> tuple[Array, Any]:
+    def _zeroed(self, tokens: Tokens) -> bool:
+        return not self.kl_coefficient and self._surrogate().zeroed(tokens)
+
+    def _flat_advantages(self, logp: Any, rewards: Any, groups: Any) -> tuple[Array, Any]:
         """Advantages (B,) and group ids (B,), or None."""
-        xp, (array,) = as_arrays(rewards=rewards)
+        xp, (like, array) = as_arrays(logp=logp, rewards=rewards)
+        follows = None  # the dtype that the rewards have not of themselves
+        if not is_floating(array):
+            follows = floating_dtype(xp, like)
+            compute = computing(xp, follows)  # which holds integers that float16 does not
+            require_exact(xp, "rewards", array, compute)
+            array = xp.astype(array, compute)
         shape = tuple(array.shape)
         if len(shape) not in (1, 2) or (len(shape) == 2 and groups is not None):
             rule = "have shape (B,), or (P, G) without groups"
             raise DomainError("rewards", shape, rule)
         if 0 in shape:
-            return xp.zeros((0,), dtype=floating_dtype(xp, array)), groups
+            return xp.reshape(array, (0,)), groups
         result = self.advantages(array, groups)
+        if follows is not None:
+            result = finish(xp, result, follows, "rewards")
         if len(shape) == 1:
             return result, groups
         if self.per_group:
             groups = _row_ids(xp, array)
         return xp.reshape(result, (-1,)), groups
+
+
+class _ReadOnly(Mapping[str, str]):
+    """A mapping that cannot be changed, and can be copied and pickled."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, str]) -> None:
+        self._items = MappingProxyType(dict(items))
+
+    @classmethod
+    def of(cls, argument: str, items: object) -> _ReadOnly:
+        """The items, if they are strings."""
+        if not isinstance(items, Mapping) or not all(
+            isinstance(text, str) for item in items.items() for text in item
+        ):
+            raise DomainError(argument, items, "be a mapping of strings to strings")
+        return cls(items)
+
+    def __getitem__(self, key: str) -> str:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return repr(dict(self._items))
+
+    def __reduce__(self) -> tuple[type[_ReadOnly], tuple[dict[str, str]]]:
+        return type(self), (dict(self._items),)
+
+
+def _finite(argument: str, value: object) -> float:
+    rule = "be a finite number of at least 0"
+    result = number(argument, value, rule)
+    if not 0 <= result < math.inf:  # false for NaN
+        raise DomainError(argument, value, rule)
+    return result
+
+
+def _checked_groups(logp: Any, groups: Any) -> Any:
+    """The ids as an array of one integer for each response, or None."""
+    if groups is None:
+        return None
+    _, (like, ids) = as_arrays(logp=logp, groups=groups)
+    shape, rows = tuple(ids.shape), tuple(like.shape)[:1]
+    if shape != rows:
+        raise DomainError("groups", shape, f"have one id for each row of logp, shape {rows}")
+    if not is_integral(ids):
+        raise DomainError("groups", dtype_name(ids), "hold integer ids")
+    return ids
 
 
 def _require_group_size(rewards: Any, groups: Any, size: int) -> None:

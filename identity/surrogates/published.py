@@ -20,8 +20,12 @@ _DAPO = "arXiv 2503.14476 v2 (DAPO)"
 _RLOO = "arXiv 2402.14740 v2 (RLOO)"
 _GSPO = "arXiv 2507.18071 v2 (GSPO)"
 _CISPO = "arXiv 2506.13585 v1 (MiniMax-M1)"
-_TWO = "arXiv 2510.00977 v1 (2-GRPO)"
+_TWO = "arXiv 2510.00977 v1 (2-GRPO; later versions not compared)"
 _DELTA_L = "arXiv 2509.07558 v1 (ΔL normalization)"
+_DELTA_L_SCRIPTS = (
+    "its authors' scripts (github.com/zerolllin/Delta-L-Normalization, commit 89da5b9, as we read "
+    "them)"
+)
 _EXACT_STD = (
     "; whether the standard deviation has G or G − 1 is not said there, nor an eps: ddof 0 and "
     "eps 0 are those of the identity, arXiv 2607.00152"
@@ -93,8 +97,8 @@ _METHODS = (
             "aggregation": f"{_RLOO}, section 3: a response is one action, whose log-probability "
             "is the sum over its tokens",
             "kl_coefficient": f"{_RLOO}, section 3: the divergence is part of the reward, "
-            "R − β log(π/π_ref), with β = 0.03 in appendix C, and not of the loss; give rewards "
-            "that contain it",
+            "R − β log(π/π_ref), with β = 0.03 for TL;DR in appendix C, and not of the loss; give "
+            "rewards that contain it",
         },
     ),
     Preset(
@@ -125,7 +129,8 @@ _METHODS = (
             "objective": f"{_CISPO}, equations 4 and 5",
             "clip": f"{_CISPO}, section 3.1: no lower bound, so low = 1; the upper one was tuned "
             "and its value is not printed. The interval [0, 5] is that of arXiv 2510.13786 v1 "
-            "(ScaleRL), so high = 4: an offset from 1, as ε_high is in equation 5",
+            "(ScaleRL), as quoted by TRL's recipe for it, so high = 4: an offset from 1, as ε_high "
+            "is in equation 5",
             "aggregation": f"{_CISPO}, equation 4: the mean over the tokens of a group",
             "per_group": f"{_CISPO}, equation 4",
             "kl_coefficient": f"{_CISPO}, section 3.1: no divergence term",
@@ -151,7 +156,7 @@ _METHODS = (
         name="delta_l",
         advantage="grpo",
         objective="ppo_clip",
-        clip=(0.2, 0.2),
+        clip=(0.2, 0.3),
         aggregation="delta_l",
         alpha=1.0,
         per_group=True,
@@ -159,12 +164,16 @@ _METHODS = (
             "advantage": f"{_DELTA_L} changes the aggregation alone; the advantages are GRPO's"
             f"{_EXACT_STD}",
             "objective": f"{_DELTA_L} changes the aggregation alone; the objective is GRPO's",
-            "clip": f"{_DELTA_L} changes the aggregation alone; {_PPO}",
+            "clip": f"{_DELTA_L} changes the aggregation alone; {_DELTA_L_SCRIPTS} have "
+            "clip_ratio_low=0.2 and clip_ratio_high=0.3; those in recipe/dapo add a dual clip of "
+            "10, left out here",
             "aggregation": f"{_DELTA_L}: weights (1/M) L^-α / Σ L^-α of the group",
-            "alpha": f"{_DELTA_L}: α = 1 is the weight of least variance",
+            "alpha": f"{_DELTA_L}: α = 1 is the weight of least variance; {_DELTA_L_SCRIPTS} have "
+            "1 for countdown and 0.75 for mathematics",
             "per_group": f"{_DELTA_L}: the sum is over the group; its code sums over the batch, "
             "which is aggregation='delta_l_batch' with per_group=False",
-            "kl_coefficient": f"{_DELTA_L} changes the aggregation alone; no divergence term here",
+            "kl_coefficient": f"{_DELTA_L} changes the aggregation alone; {_DELTA_L_SCRIPTS} have "
+            "no divergence term",
         },
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from identity._arrays import Array
+from identity._arrays import Array, quiet
 from identity.proven import proven
 from identity.surrogates._arithmetic import choice, clamp, spread
 from identity.surrogates._tokens import LEVELS, tokens_of
@@ -80,6 +80,7 @@ def importance_ratio(logp: Array, old_logp: Array, mask: Array, *, level: str = 
     tokens = tokens_of(logp, mask, old_logp=old_logp)
     xp = tokens.xp
     log_ratio = tokens.log_ratio(level)
-    ratio = xp.exp(clamp(xp, log_ratio, high=tokens.saturation))
-    ratio = tokens.masked(spread(xp, ratio, int(tokens.logp.shape[1])))
-    return ratio if ratio.dtype == tokens.dtype else xp.astype(ratio, tokens.dtype)
+    with quiet(xp):
+        ratio = xp.exp(clamp(xp, log_ratio, high=tokens.saturation))
+        ratio = tokens.masked(spread(xp, ratio, int(tokens.logp.shape[1])))
+        return ratio if ratio.dtype == tokens.dtype else xp.astype(ratio, tokens.dtype)

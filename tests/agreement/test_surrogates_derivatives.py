@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from identity import DomainError
 from identity.surrogates import PRESETS, importance_ratio, kl, policy_loss, token_loss
 from tests import oracles, tolerances
 from tests.agreement.differentiation import Derivative, derivative, load_mode  # noqa: F401
@@ -209,6 +210,69 @@ def test_extremes_have_finite_derivatives(
                 assert off <= row.ulp + tolerances.loss_ulp(*SHAPE), (b, u, actual[b, u], exact)
 
 
+@pytest.mark.parametrize("case", ["cispo", "reinforce"])
+def test_extremes_of_half_precision(case: str) -> None:
+    backend = load_or_skip("torch")
+    logp, old, advantages, mask = (
+        backend.asarray(a, "float16")
+        for a in ([[-math.inf, -5000.0, -4096.0]], [[-1.0] * 3], [-2.0], [[1.0] * 3])
+    )
+    value, gradient = run_of(lambda at: token_loss(at, old, advantages, mask,
+                                                   **CASES[case].keywords).sum(), logp)  # fmt: skip
+    factor = 2.0 if case == "reinforce" else 1.6
+    np.testing.assert_allclose(value, -3 * 4096 * factor, rtol=2e-3)
+    np.testing.assert_allclose(gradient, [[0, 0, factor]], rtol=1e-3)
+
+
+def run_of(function: Callable[..., Any], at: Any) -> tuple[Any, Any]:
+    leaf = at.clone().requires_grad_()
+    value = function(leaf)
+    value.backward()
+    return value.detach().double().numpy(), leaf.grad.double().numpy()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_both_at_minus_infinity_under_jit(case: str) -> None:
+    """Not an error where it cannot be seen: ratio 0, and nothing else is spoiled."""
+    backend, jax = load_or_skip("jax-jit"), importlib.import_module("jax")
+    logp, old, advantages, mask = (
+        backend.asarray(a)
+        for a in ([[-math.inf, -1.0, -1.0], [-2.0, -math.inf, -1.0]],
+                  [[-math.inf, -1.0, -1.0], [-2.0, -1.0, -math.inf]], [1.0, -1.0], [[1] * 3] * 2)
+    )  # fmt: skip
+
+    def loss(at: Any) -> Any:
+        return policy_loss(at, old, advantages, mask, **CASES[case].keywords, aggregation="grpo")
+
+    if case != "reinforce":  # where it can be seen
+        with pytest.raises(DomainError, match="old_logp"):
+            loss(logp)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(logp)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+    assert gradient[0, 0] == 0
+    for estimator in ("k1", "k2", "k3"):
+        result = jax.jit(functools.partial(kl, estimator=estimator))(logp, old)
+        assert np.isfinite(result).all()
+
+
+@pytest.mark.parametrize("library", ["torch", "jax"])
+@pytest.mark.parametrize("wide", [True, False])
+def test_mapped_over_masks_alone(library: str, wide: bool) -> None:
+    backend = load_or_skip(library)
+    xp = backend.xp
+    masks = backend.asarray(np.array([[[1, 1], [1, 0]], [[0, 1], [0, 0]]], dtype=bool))
+    logp = backend.asarray([[-1.0, -2.0], [-0.5, -1.5]], "float32")
+    advantages = backend.asarray([[1.0, 2.0], [3.0, -1.0]] if wide else [1.0, 3.0], "float32")
+
+    def loss(mask: Any) -> Any:
+        return policy_loss(logp, logp, advantages, mask, clip=(0.2, 0.2), aggregation="dapo")
+
+    vmap = xp.func.vmap if library == "torch" else importlib.import_module("jax").vmap
+    mapped = backend.to_numpy(vmap(loss)(masks))
+    np.testing.assert_array_equal(mapped, [backend.to_numpy(loss(m)) for m in masks])
+
+
 # --- masks ---------------------------------------------------------------------------------------
 
 
@@ -336,6 +400,21 @@ def test_torch_and_jax_agree(name: str) -> None:
 
 @pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
 @pytest.mark.parametrize("gradient", ["value", "policy"])
+def test_kl_derivatives_beyond_saturation(estimator: str, gradient: str) -> None:
+    """0 as values; as policy gradients log(π/π_ref), which stays at its largest."""
+    backend = load_or_skip("torch")
+    for dtype, top in (("float32", 2.0**20), ("float16", 2.0**12)):
+        logp = backend.asarray([-1.0, -math.inf], dtype)
+        ref = backend.asarray([-math.inf, -1.0], dtype)
+        _, slopes = run_of(
+            lambda at, ref=ref: kl(at, ref, estimator=estimator, gradient=gradient).sum(), logp
+        )
+        beyond = 0.0 if gradient == "value" else top
+        np.testing.assert_array_equal(slopes, [beyond, 0.0])
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
+@pytest.mark.parametrize("gradient", ["value", "policy"])
 def test_kl_derivatives(
     few: Derivative,
     estimator: str,
@@ -412,6 +491,7 @@ def test_ratio_derivatives(few: Derivative) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of autograd functions, by Dynamo itself
 @presets
 def test_torch_compile_traces_without_a_break(name: str) -> None:
     backend = load_or_skip("torch")

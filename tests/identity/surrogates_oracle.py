@@ -21,7 +21,7 @@ from tests.strategies import round_to
 Number = Any
 
 SATURATION = {"float16": 11, "bfloat16": 64, "float32": 64, "float64": 512}
-FLOOR = -(2**20)
+FLOOR = {"float16": -(2**12), "bfloat16": -(2**20), "float32": -(2**20), "float64": -(2**20)}
 COMPUTING = {"float16": "float32", "bfloat16": "float32", "float32": "float32",
              "float64": "float64"}  # fmt: skip
 # A ratio this close to a bound, relative to the rounding of the logarithms, is on either side.
@@ -101,8 +101,8 @@ def _row(logp: Any, old: Any, advantages: Any, mask: Any, options: Options, dtyp
     near = False
     for t in kept:
         a = exact(advantages[t])
-        z = max(exact(logp[t]), mpmath.mpf(FLOOR))
-        falls = exact(logp[t]) >= FLOOR
+        z = max(exact(logp[t]), mpmath.mpf(FLOOR[dtype]))
+        falls = exact(logp[t]) >= FLOOR[dtype]
         if reinforce:
             losses[t], jacobian[t][t] = -a * z, -a if falls else zero
             scales[t] = abs(a)
@@ -152,8 +152,9 @@ def kl(logp: Any, ref: Any, estimator: str, dtype: str) -> tuple[Number, Number]
     # e^y − 1 − y cancels to y²/2, of which a float64 may leave 2^-2044.
     with mpmath.workdps(tolerances.ORACLE_DIGITS + 2 * 308):
         difference = exact(logp) - exact(ref)
-        top = -FLOOR if estimator != "k3" else SATURATION[dtype]
-        clamped = min(max(difference, mpmath.mpf(-top)), mpmath.mpf(-FLOOR))
+        high = 2**8 if (estimator, dtype) == ("k2", "float16") else -FLOOR[dtype]
+        low = -SATURATION[dtype] if estimator == "k3" else -high
+        clamped = min(max(difference, mpmath.mpf(low)), mpmath.mpf(high))
         inside = clamped == difference
         if estimator == "k1":
             value, slope = clamped, mpmath.mpf(1)

@@ -146,6 +146,19 @@ def test_a_result_that_the_dtype_cannot_hold() -> None:
         )
 
 
+def test_no_floating_point_error_of_numpy() -> None:
+    far = np.array([[-800.0, -math.inf]])
+    near, mask = np.array([[-1.0, -1.0]]), np.ones((1, 2))
+    half = [a.astype(np.float16) for a in (far / 40, near)]
+    with np.errstate(all="raise"):
+        for level in ("token", "sequence", "sequence_token"):
+            assert importance_ratio(far, near, mask, level=level)[0, 1] == 0
+            importance_ratio(*half, mask, level=level)
+        assert token_loss(far, near, [1.0], mask, clip=(1.0, 1.0))[0, 1] == 0
+        for estimator in ("k1", "k2", "k3"):
+            assert np.isfinite(kl(near, far, estimator=estimator)).all()
+
+
 def test_mixed_libraries() -> None:
     torch = load_or_skip("torch").xp
     with pytest.raises(DomainError, match="same array library"):

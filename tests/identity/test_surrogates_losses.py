@@ -175,8 +175,10 @@ def test_extremes_are_finite(xp: Backend, case: str, sign: float) -> None:
     options = CASES[case]
     if xp.name == "jax-vmap":
         return
-    dtypes = ("float32",) if xp.compiled else ("float32", "bfloat16", "float64")
+    dtypes = ("float32",) if xp.compiled else ("float16", "float32", "bfloat16", "float64")
     for dtype in set(xp.dtypes) & set(dtypes):
+        if dtype == "float16" and options.objective in ("ppo_clip", "gspo"):
+            continue  # twice e^11 is no float16, which is an error
         arrays = [xp.asarray(a, dtype) for a in (logp, old, [sign, 2 * sign, 0.5 * sign])]
         loss = xp.call(token_loss, *arrays, xp.asarray(mask), **options.keywords)
         actual = xp.to_numpy(loss)

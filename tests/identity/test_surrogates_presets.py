@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import pickle
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from identity import DomainError
 from identity.aggregation import aggregate
 from identity.groups import dr_grpo_advantages, grpo_advantages, rloo_advantages
 from identity.surrogates import PRESETS, Preset, kl, policy_loss, token_loss
-from tests.backends import Backend
+from tests.backends import Backend, load_or_skip
 
 NAMES = ("grpo", "dr_grpo", "dapo", "rloo", "gspo", "cispo", "two_grpo", "delta_l")
 presets = pytest.mark.parametrize("name", NAMES)
@@ -26,7 +28,7 @@ CONSTANTS = {
     "gspo": ("grpo", "gspo", (3e-4, 4e-4), "grpo", 0.0),
     "cispo": ("grpo", "cispo", (1.0, 4.0), "dapo", 0.0),
     "two_grpo": ("grpo", "ppo_clip", (0.2, 0.2), "grpo", 0.0),
-    "delta_l": ("grpo", "ppo_clip", (0.2, 0.2), "delta_l", 0.0),
+    "delta_l": ("grpo", "ppo_clip", (0.2, 0.3), "delta_l", 0.0),
 }
 SHAPE = (4, 5)
 MASK = np.arange(5) < np.array([[5], [2], [3], [1]])
@@ -174,12 +176,115 @@ def test_a_variant_of_ones_own() -> None:
         ("kl_estimator", "k4"),
         ("kl_gradient", "none"),
         ("group_size", 1),
+        ("group_size", 2.0),
+        ("name", 3),
+        ("aggregation", "nonsense"),
+        ("aggregation", None),
+        ("alpha", "x"),
+        ("alpha", 99),
+        ("alpha", 0.5),  # grpo has none
+        ("per_group", "yes"),
+        ("per_group", True),  # nor that
+        ("ddof", 5),
+        ("ddof", True),
+        ("eps", -1.0),
+        ("eps", math.nan),
+        ("sources", None),
+        ("sources", {"clip": 1}),
     ],
 )
 def test_fields_are_checked(field: str, value: object) -> None:
     with pytest.raises(DomainError, match=field.split("_")[0]) as caught:
         dataclasses.replace(PRESETS["grpo"], **{field: value})
     assert caught.value.argument == field
+
+
+def test_fields_are_plain_values() -> None:
+    changed = {"clip": [0.25, Fraction(1, 4)], "kl_coefficient": Fraction(1, 25), "dual_clip": 3,
+               "eps": np.float32(0.5), "ddof": np.int64(1), "group_size": np.int64(2)}  # fmt: skip
+    mine = dataclasses.replace(PRESETS["grpo"], **changed)
+    assert (mine.clip, mine.kl_coefficient, mine.dual_clip) == ((0.25, 0.25), 0.04, 3.0)
+    for name, kind in (("kl_coefficient", float), ("dual_clip", float), ("eps", float),
+                       ("ddof", int), ("group_size", int), ("alpha", float)):  # fmt: skip
+        assert type(getattr(mine, name)) is kind, name
+    hash(mine)
+    logp, old, ref = arrays()
+    assert np.isfinite(mine.loss(logp, old, REWARDS, MASK, groups=IDS, ref_logp=ref))
+
+
+def test_sources_cannot_be_changed() -> None:
+    given = {"clip": "a paper"}
+    mine = dataclasses.replace(PRESETS["grpo"], sources=given)
+    given["clip"] = "another"
+    assert mine.sources == {"clip": "a paper"}
+    with pytest.raises(TypeError):
+        mine.sources["clip"] = "mine"  # type: ignore[index]
+    for again in (pickle.loads(pickle.dumps(mine)), copy.deepcopy(mine), copy.copy(mine)):
+        assert again == mine
+        assert again.sources == {"clip": "a paper"}
+    assert dataclasses.asdict(mine)["sources"] == {"clip": "a paper"}
+    assert repr(mine.sources) == "{'clip': 'a paper'}"
+
+
+def test_rewards_follow_the_log_probabilities(xp: Backend) -> None:
+    if xp.compiled or xp.name == "torch-vmap":
+        return
+    preset, mask, ids = PRESETS["dapo"], xp.asarray(MASK), xp.asarray([0, 0, 0, 0])
+    for dtype in {"float16", "float32", "float64"} & set(xp.dtypes):
+        logp, old = (xp.asarray(a, dtype) for a in arrays()[:2])
+        numbers = xp.asarray([1.0, 0.0, 0.0, 0.0], dtype)
+        for groups in (None, ids, [0, 0, 0, 0]):
+            expected = preset.loss(logp, old, numbers, mask, groups=groups)
+            for rewards in ([1, 0, 0, 0], xp.asarray([1, 0, 0, 0]),
+                            xp.asarray([True, False, False, False])):  # fmt: skip
+                loss = preset.loss(logp, old, rewards, mask, groups=groups)
+                assert loss.dtype == logp.dtype
+                np.testing.assert_array_equal(xp.to_numpy(loss), xp.to_numpy(expected))
+
+
+def test_integer_rewards_are_exact_even_if_float16_has_them_not() -> None:
+    dr = PRESETS["dr_grpo"]
+    logp = np.zeros((2, 1), dtype=np.float16)
+    losses = [
+        dr.loss(logp, logp, rewards, np.array([[1], [0]]), constant=1.0)
+        for rewards in ([3003, 3001], [2, 0])
+    ]
+    assert losses[0].dtype == np.float16
+    assert losses[0] == losses[1] == -0.5
+    with pytest.raises(DomainError, match="rewards must give a result that float16 can hold"):
+        dr.loss(logp, logp, [200_000, 0], np.ones((2, 1)), constant=1.0)
+
+
+def test_an_empty_batch_stays_on_its_device() -> None:
+    torch = load_or_skip("torch").xp
+    empty = torch.zeros((0, 5), device="meta")
+    for rewards in (torch.zeros(0, device="meta"), torch.zeros((0, 2), device="meta").bool()):
+        loss = PRESETS["dapo"].loss(empty, empty, rewards, empty.bool())
+        assert (loss.device.type, loss.dtype) == ("meta", torch.float32)
+
+
+@pytest.mark.parametrize("ids", ["abc", [0, 0, 1], [[0, 0, 1, 1]], [0.0, 0.0, 1.0, 1.0]])
+@pytest.mark.parametrize("name", ["two_grpo", "dapo"])
+def test_groups_are_checked_even_if_unused(name: str, ids: object) -> None:
+    logp, old, _ = arrays()
+    for function in (PRESETS[name].loss, PRESETS[name].partial_sums):
+        given = {"advantages": REWARDS, "mask": MASK, "groups": ids}
+        if function == PRESETS[name].loss:
+            given["rewards"] = None
+        with pytest.raises(DomainError) as caught:
+            function(logp, old, **given)  # type: ignore[arg-type]
+        assert caught.value.argument == "groups"
+
+
+def test_group_size_is_checked_where_there_are_groups() -> None:
+    logp, old, _ = arrays()
+    two = PRESETS["two_grpo"]
+    loss = two.loss(logp, old, None, MASK, advantages=REWARDS, groups=IDS)
+    assert loss == two.loss(logp, old, None, MASK, advantages=REWARDS)
+    with pytest.raises(DomainError, match="groups must name each group 2 times"):
+        two.loss(logp, old, None, MASK, advantages=REWARDS, groups=[0, 0, 0, 1])
+    with pytest.raises(DomainError, match="groups must name each group 2 times"):
+        two.loss(logp[:3], old[:3], None, MASK[:3], advantages=REWARDS[:3], groups=[0, 0, 1])
 
 
 def test_two_grpo_insists_on_pairs() -> None:
