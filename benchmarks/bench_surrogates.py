@@ -30,8 +30,8 @@ torch = pytest.importorskip("torch")
 ROWS, WIDTH = 512, 2048
 ROUNDS = 15
 CLIP = 0.2
-# Eager time of the fastest library over our compiled time, of one core: it was 8 (Liger 18.0 ms, ours
-# 2.2 ms, the bare clip compiled 1.6 ms, with a float mask). As wall time of two threads it was 6.
+# Eager time of the fastest library over our compiled time, of one core: it was 8 (Liger 18.0 ms,
+# ours 2.2 ms, the bare clip compiled 1.6 ms, with a float mask). As wall time of two threads: 6.
 COMPILED_RATIO = 6.0
 # Peak memory beside the least of the peers': noise, in arrays.
 MEMORY_SLACK = 0.5
