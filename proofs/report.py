@@ -239,7 +239,7 @@ def explanation(report: Report) -> tuple[list[Section], list[tuple[str, str]]]:
 
 def _domain(part: Clause | Refutation) -> list[tuple[int, str]]:
     signs = {">=": "≥", "<=": "≤", "inf)": "∞)", "(-inf": "(−∞"}
-    words = "; ".join(part.domain.words()) or "no variables"
+    words = "; ".join(part.domain.words(Plain().text)) or "no variables"
     for plain, sign in signs.items():
         words = words.replace(plain, sign)
     return [(0, f"For {words}.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,8 +104,8 @@ class Assumption:
     def latex(self) -> str:
         return rf"{latex(self.entry)} = {latex(self.value)}"
 
-    def words(self) -> str:
-        return f"assumed: {self.meaning} ({self.entry} = {self.value})"
+    def words(self, show: Callable[[sp.Expr], str] = str) -> str:
+        return f"assumed: {self.meaning} ({show(self.entry)} = {show(self.value)})"
 
 
 @dataclass(frozen=True)

@@ -550,8 +550,11 @@ class Domain:
     def latex(self) -> list[str]:
         return [d.latex() for d in self.declarations]
 
-    def words(self) -> list[str]:
-        return [d.words() for d in self.declarations]
+    def words(self, show: Callable[[sp.Expr], str] = str) -> list[str]:
+        """Each declaration in words; ``show`` prints the terms of assumptions."""
+        return [
+            d.words(show) if isinstance(d, Assumption) else d.words() for d in self.declarations
+        ]
 
     # -- membership and samples --------------------------------------------------------------
     def contains(self, point: Point) -> str | None:

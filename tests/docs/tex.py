@@ -7,14 +7,16 @@ import re
 __all__ = ["TexError", "check_tex"]
 
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[{}_^&]|\s+|[^\\{}_^&\s]", re.DOTALL)
-ARGUMENTS = {"frac": 2, "binom": 2, "sqrt": 1, "bar": 1, "hat": 1, "tilde": 1, "mathbb": 1}
+ARGUMENTS = {"frac": 2, "binom": 2}
+ARGUMENTS |= dict.fromkeys(("sqrt", "bar", "hat", "tilde", "mathbb", "mathcal", "mathsf"), 1)
 WORDS = {"mathrm", "text", "mathit"}  # their argument is prose
 SYMBOLS = set(
     re.findall(
         r"\w+",
         """
         sum int prod alpha beta gamma delta Delta epsilon varepsilon lambda mu nu pi sigma tau
-        theta phi varphi nabla le ge leq geq ne neq in to cdot cdots ldots dots times infty log
+        theta phi varphi ell kappa rho propto
+        nabla le ge leq geq ne neq in to cdot cdots ldots dots times infty log
         exp min max arcsin Pr quad qquad sim approx mid colon partial lfloor rfloor lceil rceil
         textstyle displaystyle pm iff forall exists
         """,

@@ -327,4 +327,4 @@ def test_a_rule_is_frozen_and_says_why_it_is_sound(rule: type) -> None:
     assert rule.__doc__
     assert not rule.__doc__.startswith(f"{rule.__name__}(")
     assert callable(rule.prove)  # type: ignore[attr-defined]
-    assert rule.__module__ == "proofs.kernel.rules"
+    assert rule.__module__.startswith("proofs.kernel.")
