@@ -6,10 +6,12 @@ torch or jax: ``array_api_compat`` recognises their arrays only if the caller im
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Real
 from typing import Any, TypeAlias
 
 import array_api_compat
@@ -27,15 +29,18 @@ __all__ = [
     "common_dtype",
     "computing",
     "dtype_name",
+    "finish",
     "floating_dtype",
     "inspectable",
     "integer_argument",
     "is_floating",
     "is_integral",
     "largest_float",
+    "mask_argument",
     "name_of",
     "namespace",
     "quiet",
+    "real_argument",
     "require_all",
     "require_exact",
     "require_finite",
@@ -312,3 +317,43 @@ def stop_gradient(array: Array) -> Array:
     if array_api_compat.is_jax_array(array):
         return sys.modules["jax"].lax.stop_gradient(array)
     return array
+
+
+def real_argument(argument: str, value: object, rule: str) -> float:
+    """A real number of Python or NumPy as a float; the caller checks its range.
+
+    An integer or fraction beyond every float is infinite.
+
+    Raises
+    ------
+    DomainError
+        If it is a bool or no real number.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise DomainError(argument, value, rule)
+    try:
+        return float(value)  # before any comparison, which NumPy's numbers make in their dtype
+    except OverflowError:
+        return math.inf
+
+
+def mask_argument(xp: Namespace, mask: Array) -> Array:
+    """A mask of bools, or of 0 and 1, as bools; checked where it is visible."""
+    if dtype_name(mask) == "bool":
+        return mask
+    if array_api_compat.is_torch_namespace(xp) and dtype_name(mask).startswith("uint"):
+        mask = xp.astype(mask, xp.int64)  # torch compares few unsigned integers
+    if inspectable(mask):
+        require_all(xp, "mask", mask, (mask == 0) | (mask == 1), "be 0 or 1")
+    return mask != 0
+
+
+def finish(xp: Namespace, result: Array, dtype: DType, argument: str) -> Array:
+    """The result in the caller's dtype; raise if it is visible and not finite there."""
+    with quiet(xp):
+        if result.dtype != dtype:  # `astype` copies even where nothing changes
+            result = xp.astype(result, dtype)
+        if inspectable(result):
+            rule = f"give a result that {name_of(dtype)} can hold"
+            require_all(xp, argument, stop_gradient(result), xp.isfinite(result), rule)
+        return result

@@ -41,7 +41,8 @@ class Backend:
     flushes_subnormals: bool = False
     compiled: bool = False  # each new shape costs a compilation: keep shapes few
     device: Any = None
-    _jitted: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    # Not an argument: Hypothesis prints those with every strategy, and refuses to print much.
+    _jitted: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def library(self) -> str:

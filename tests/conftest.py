@@ -53,20 +53,7 @@ def no_terminal() -> Iterator[None]:
 _SKIPS = pytest.StashKey[Counter[str]]()
 
 
-def _without_constants_of_modules() -> None:
-    """Hypothesis also draws constants that it reads from the project's modules, as many as are
-    imported at that moment. That depends on which tests ran before, and changes within a test that
-    imports one: the same draw then gives other data, and Hypothesis calls the test flaky.
-    """
-    from hypothesis.internal.conjecture import providers
-
-    if hasattr(providers, "_get_local_constants"):  # not part of its interface
-        none = providers.Constants()
-        providers._get_local_constants = lambda: none
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    _without_constants_of_modules()
     config.stash[_SKIPS] = Counter()
 
 

@@ -227,6 +227,19 @@ def split_ulp(rows: int) -> float:
 # the largest entry. Measured: 9e-16.
 BLOCK_RELATIVE = 1e-13
 
+# Compiled code against eager, in eps of the dtype, for 84 tokens: sums in another order, fused
+# products, another exp. Traced without a compiler the operations are the same ones.
+COMPILED_EPS = 100.0
+TRACED_RELATIVE = 1e-13
+# One rounding to float16, which is 5e-4.
+FLOAT16_RELATIVE = 1e-3
+# β²S(βΔ)S(−βΔ) in float64, by differentiating twice what is good to a few eps.
+SECOND_DERIVATIVE_RELATIVE = 1e-12
+# A dozen operations in float32 (6e-8 each), where only the size of the result is in doubt.
+FLOAT32_RELATIVE = 1e-5
+# A weight times an exponential in float64: four eps.
+PRODUCT_RELATIVE = 1e-15
+
 
 # --- aggregation: in ulp of the computing dtype ------------------------------------------------
 

@@ -13,7 +13,6 @@ from identity._arrays import (
     floating_dtype,
     inspectable,
     largest_float,
-    name_of,
     require_all,
     require_exact,
     require_finite,
@@ -23,7 +22,7 @@ from identity.aggregation._methods import alpha_argument, constant_argument, met
 from identity.aggregation._rows import power
 from identity.errors import DomainError
 
-__all__ = ["finish", "lengths_of", "mean_weight", "shares_of"]
+__all__ = ["lengths_of", "mean_weight", "shares_of"]
 
 
 def lengths_of(
@@ -80,12 +79,3 @@ def mean_weight(xp: Namespace, values: Array, method: object, constant: Any) -> 
     if method == "sequence_sum":
         return one
     return (one * size if method == "dapo" else one) / constant
-
-
-def finish(xp: Namespace, result: Array, dtype: DType) -> Array:
-    """The result in the caller's dtype; raise if it is visible and not finite there."""
-    result = xp.astype(result, dtype)
-    if inspectable(result):
-        rule = f"give a result that {name_of(dtype)} can hold"
-        require_all(xp, "lengths", result, xp.isfinite(result), rule)
-    return result

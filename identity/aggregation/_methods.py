@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -16,6 +15,7 @@ from identity._arrays import (
     dtype_name,
     inspectable,
     largest_float,
+    real_argument,
     require_all,
     smallest_normal,
     stop_gradient,
@@ -90,9 +90,7 @@ def method_of(method: object, alpha: Any, constant: Any, groups: Any) -> Method:
 def alpha_argument(alpha: object, limit: float = ALPHA_LIMIT) -> float:
     """The exponent as a float."""
     rule = f"be a Python number between -{limit:g} and {limit:g}"
-    if isinstance(alpha, bool) or not isinstance(alpha, Real):
-        raise DomainError("alpha", alpha, rule)
-    number = _float_of(alpha)
+    number = real_argument("alpha", alpha, rule)
     if not -limit <= number <= limit:  # true for NaN
         raise DomainError("alpha", alpha, rule)
     return number
@@ -106,7 +104,7 @@ def constant_argument(xp: Namespace, constant: Any, dtype: DType) -> Any:
     smallest, largest = smallest_normal(compute), largest_float(compute)
     rule = f"be a number above 0, from {smallest:.3g} to {largest:.3g}, or a 0-d array of one"
     if isinstance(constant, Real) and not isinstance(constant, bool):
-        number = _float_of(constant)
+        number = real_argument("constant", constant, rule)
         if not smallest <= number <= largest:
             raise DomainError("constant", constant, rule)
         return number
@@ -118,10 +116,3 @@ def constant_argument(xp: Namespace, constant: Any, dtype: DType) -> Any:
     if inspectable(value):
         require_all(xp, "constant", value, (value >= smallest) & (value <= largest), rule)
     return value
-
-
-def _float_of(number: Real) -> float:
-    try:
-        return float(number)
-    except OverflowError:  # of an integer or a fraction
-        return math.inf

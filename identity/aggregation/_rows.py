@@ -33,6 +33,7 @@ from identity._arrays import (
     floating_dtype,
     inspectable,
     is_integral,
+    mask_argument,
     name_of,
     quiet,
     require_all,
@@ -126,7 +127,7 @@ def prepare(
         constant_argument(xp, given.get("constant", constant), kept),
         chosen.grouped,
     )
-    valid = _as_bool(xp, given["mask"])
+    valid = mask_argument(xp, given["mask"])
     return Batch(xp, chosen, valid, given.get("loss"), given.get("groups"), kept, numbers)
 
 
@@ -138,17 +139,6 @@ def floating_argument(xp: Namespace, dtype: Any) -> DType:
     if found is None or name_of(found) not in ("float16", "bfloat16", "float32", "float64"):
         raise DomainError("dtype", dtype, "be a real floating dtype of the mask's library")
     return found
-
-
-def _as_bool(xp: Namespace, mask: Array) -> Array:
-    if dtype_name(mask) == "bool":
-        return mask
-    if array_api_compat.is_torch_namespace(xp) and dtype_name(mask).startswith("uint"):
-        mask = xp.astype(mask, xp.int64)  # torch compares few unsigned integers
-    valid = mask != 0
-    if inspectable(mask):
-        require_all(xp, "mask", mask, mask == xp.astype(valid, mask.dtype), "be 0 or 1")
-    return valid
 
 
 def rows_of(batch: Batch) -> Rows:

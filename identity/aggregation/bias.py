@@ -9,6 +9,7 @@ from identity._arrays import (
     common_dtype,
     computing,
     dtype_name,
+    finish,
     inspectable,
     quiet,
     require_all,
@@ -16,7 +17,7 @@ from identity._arrays import (
     require_finite,
     require_not_empty,
 )
-from identity.aggregation._lengths import finish, lengths_of, mean_weight, shares_of
+from identity.aggregation._lengths import lengths_of, mean_weight, shares_of
 from identity.errors import DomainError
 from identity.proven import proven
 
@@ -125,7 +126,7 @@ def estimator_bias(
         weights = chances[:, None] * (shares - 1.0 / shape[1])
         if vectors.ndim == 3:
             weights = weights[:, :, None]
-        return finish(xp, xp.sum(xp.sum(weights * vectors, axis=0), axis=0), dtype)
+        return finish(xp, xp.sum(xp.sum(weights * vectors, axis=0), axis=0), dtype, "lengths")
 
 
 def _chances(xp: Namespace, probabilities: Array | None, values: Array) -> Array:

@@ -7,10 +7,9 @@ weighs it by x_i. Assumed: E[g_i | L] = ∇J, the g_i uncorrelated, Var(g_i | L)
 from __future__ import annotations
 
 import math
-from numbers import Real
 
-from identity._arrays import Array, Namespace, largest_float, quiet
-from identity.aggregation._lengths import finish, lengths_of, mean_weight, shares_of
+from identity._arrays import Array, Namespace, finish, largest_float, quiet, real_argument
+from identity.aggregation._lengths import lengths_of, mean_weight, shares_of
 from identity.errors import DomainError
 from identity.proven import proven
 
@@ -74,7 +73,7 @@ def estimator_mean(
     """
     xp, values, dtype, _, fixed = lengths_of(lengths, method, alpha, constant)
     with quiet(xp):
-        return finish(xp, mean_weight(xp, values, method, fixed), dtype)
+        return finish(xp, mean_weight(xp, values, method, fixed), dtype, "lengths")
 
 
 @proven(
@@ -144,7 +143,7 @@ def estimator_variance(
         relative = _relative_variance(xp, values, exponent)
         # The root first: either factor alone may leave the dtype's range.
         root = mean * math.sqrt(scale)
-        return finish(xp, relative * root * root, dtype)
+        return finish(xp, relative * root * root, dtype, "lengths")
 
 
 @proven(
@@ -209,7 +208,7 @@ def coefficient_of_variation(
     xp, values, dtype, exponent, _ = lengths_of(lengths, method, alpha, None, needs_constant=False)
     with quiet(xp):
         relative = _relative_variance(xp, values, exponent)
-        return finish(xp, xp.sqrt(relative) * scale**0.5 / norm, dtype)
+        return finish(xp, xp.sqrt(relative) * scale**0.5 / norm, dtype, "lengths")
 
 
 def _relative_variance(xp: Namespace, values: Array, alpha: float) -> Array:
@@ -221,12 +220,7 @@ def _relative_variance(xp: Namespace, values: Array, alpha: float) -> Array:
 def _number(argument: str, value: object, *, zero: bool = False) -> float:
     """A Python number above 0, or at least 0."""
     rule = f"be a finite Python number {'at least' if zero else 'above'} 0"
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise DomainError(argument, value, rule)
-    try:
-        number = float(value)
-    except OverflowError:
-        raise DomainError(argument, value, rule) from None
+    number = real_argument(argument, value, rule)
     if not (number > 0 or (zero and number == 0)) or number > largest_float("float64"):
         raise DomainError(argument, value, rule)
     return number

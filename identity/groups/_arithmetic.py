@@ -30,7 +30,6 @@ from identity._arrays import (
     inspectable,
     is_integral,
     largest_float,
-    name_of,
     quiet,
     require_all,
     require_exact,
@@ -48,7 +47,6 @@ __all__ = [
     "converted",
     "deviations",
     "deviations_of",
-    "finish",
     "power_of_two",
     "require_groups",
 ]
@@ -317,16 +315,6 @@ def deviations(xp: Namespace, layout: Layout, rewards: Array) -> Deviations:
             scale=before * after,
             unanimous=peak == 0.0,
         )
-
-
-def finish(xp: Namespace, result: Array, dtype: DType, argument: str) -> Array:
-    """The result in the caller's dtype; raise if it is visible and not finite there."""
-    with quiet(xp):
-        result = xp.astype(result, dtype)
-        if inspectable(result):
-            rule = f"give a result that {name_of(dtype)} can hold"
-            require_all(xp, argument, result, xp.isfinite(result), rule)
-        return result
 
 
 def converted(xp: Namespace, argument: str, array: Array, dtype: DType) -> Array:

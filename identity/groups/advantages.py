@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from numbers import Real
 
-from identity._arrays import Array, integer_argument, largest_float
+from identity._arrays import Array, finish, integer_argument, largest_float
 from identity.errors import DomainError
-from identity.groups._arithmetic import deviations_of, finish
+from identity.groups._arithmetic import deviations_of
 from identity.proven import proven
 
 __all__ = ["dr_grpo_advantages", "grpo_advantages", "rloo_advantages"]

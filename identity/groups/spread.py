@@ -12,6 +12,7 @@ from identity._arrays import (
     DType,
     Namespace,
     as_arrays,
+    finish,
     floating_dtype,
     inspectable,
     integer_argument,
@@ -21,7 +22,7 @@ from identity._arrays import (
     require_not_empty,
 )
 from identity.errors import DomainError
-from identity.groups._arithmetic import converted, deviations_of, finish
+from identity.groups._arithmetic import converted, deviations_of
 from identity.proven import proven
 
 __all__ = ["binary_std", "dapo_keep", "group_std"]

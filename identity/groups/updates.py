@@ -10,6 +10,7 @@ from identity._arrays import (
     Namespace,
     as_arrays,
     common_dtype,
+    finish,
     inspectable,
     quiet,
     require_all,
@@ -21,7 +22,6 @@ from identity.groups._arithmetic import (
     Deviations,
     converted,
     deviations,
-    finish,
     power_of_two,
     require_groups,
 )

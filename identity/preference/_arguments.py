@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
-
 from identity._arrays import (
     Array,
     DType,
@@ -16,6 +13,7 @@ from identity._arrays import (
     is_floating,
     largest_float,
     name_of,
+    real_argument,
     require_all,
     smallest_normal,
 )
@@ -47,12 +45,7 @@ def positive_number(argument: str, value: object, dtype: DType, xp: Namespace) -
 
     At most a quarter of the largest float, so that a power of two beside it changes nothing.
     """
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise DomainError(argument, value, "be a Python number")
-    try:
-        number = float(value)  # before any comparison, which NumPy's numbers make in their dtype
-    except OverflowError:  # of an integer or a fraction
-        number = math.inf
+    number = real_argument(argument, value, "be a Python number")
     compute = name_of(computing(xp, dtype))
     low, high = smallest_normal(compute), largest_float(compute) / 4
     if not low <= number <= high:  # false for NaN

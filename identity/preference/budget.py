@@ -10,6 +10,7 @@ from identity._arrays import (
     Namespace,
     as_arrays,
     dtype_name,
+    finish,
     inspectable,
     integer_argument,
     quiet,
@@ -17,7 +18,7 @@ from identity._arrays import (
     require_not_empty,
 )
 from identity.errors import DomainError
-from identity.groups._arithmetic import converted, finish
+from identity.groups._arithmetic import converted
 from identity.preference._arguments import require_same_shape, require_weights, widest_dtype
 from identity.proven import proven
 

@@ -8,9 +8,8 @@ relative to the squared mean.
 
 from __future__ import annotations
 
-from identity._arrays import Array, Namespace, inspectable, quiet, require_all
+from identity._arrays import Array, Namespace, finish, inspectable, quiet, require_all
 from identity.expectation._arguments import arguments, require_interior
-from identity.groups._arithmetic import finish
 from identity.proven import proven
 
 __all__ = ["contrast_gain", "optimal_contrast"]

@@ -6,11 +6,12 @@ from identity._arrays import (
     Array,
     Namespace,
     as_arrays,
+    finish,
     floating_dtype,
     quiet,
     require_not_empty,
 )
-from identity.groups._arithmetic import converted, finish
+from identity.groups._arithmetic import converted
 from identity.preference._arguments import positive_number, require_same_shape, widest_dtype
 from identity.proven import proven
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import math
 
-from identity._arrays import Array, inspectable, integer_argument, largest_float, quiet, require_all
+from identity._arrays import (
+    Array,
+    finish,
+    inspectable,
+    integer_argument,
+    largest_float,
+    quiet,
+    require_all,
+)
 from identity.errors import DomainError
-from identity.groups._arithmetic import finish
 from identity.groups.updates import group_update, weights_and_scores
 from identity.proven import proven
 

@@ -9,6 +9,7 @@ from identity._arrays import (
     Array,
     as_arrays,
     common_dtype,
+    finish,
     inspectable,
     integer_argument,
     require_all,
@@ -16,7 +17,7 @@ from identity._arrays import (
 )
 from identity.expectation import silent_rate
 from identity.expectation._arguments import arguments, require_interior, require_unit, returned
-from identity.groups._arithmetic import converted, finish
+from identity.groups._arithmetic import converted
 from identity.preference._arguments import require_same_shape, require_weights
 from identity.proven import proven
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Real
 
 import array_api_compat
 
@@ -24,7 +23,6 @@ __all__ = [
     "choice",
     "clamp",
     "filled",
-    "number",
     "spread",
 ]
 
@@ -97,13 +95,3 @@ def choice(argument: str, value: object, allowed: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in allowed:
         raise DomainError(argument, value, f"be one of {tuple(allowed)}")
     return value
-
-
-def number(argument: str, value: object, rule: str) -> float:
-    """A real number of Python or NumPy as a float; the caller checks its range."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise DomainError(argument, value, rule)
-    try:
-        return float(value)
-    except OverflowError:  # of an integer or a fraction
-        return math.inf

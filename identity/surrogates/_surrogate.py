@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from identity._arrays import Array, stop_gradient
+from identity._arrays import Array, real_argument, stop_gradient
 from identity.errors import DomainError
-from identity.surrogates._arithmetic import choice, clamp, filled, number, spread
+from identity.surrogates._arithmetic import choice, clamp, filled, spread
 from identity.surrogates._tokens import LEVELS, Tokens, tokens_of
 
 __all__ = ["OBJECTIVES", "Surrogate"]
@@ -93,7 +93,7 @@ def _log_interval(objective: str, clip: Any) -> tuple[float, float]:
     rule = "be a pair (low, high) of offsets from 1 with 0 <= low <= 1 and 0 <= high"
     if not isinstance(clip, tuple | list) or len(clip) != 2:
         raise DomainError("clip", clip, rule)
-    low, high = (number("clip", bound, rule) for bound in clip)
+    low, high = (real_argument("clip", bound, rule) for bound in clip)
     if not (0 <= low <= 1 and high >= 0):  # false for NaN
         raise DomainError("clip", clip, rule)
     return (math.log1p(-low) if low < 1 else -math.inf), math.log1p(high)
@@ -105,7 +105,7 @@ def _log_dual_clip(objective: str, dual_clip: Any) -> float:
     if objective not in ("ppo_clip", "gspo"):
         raise DomainError("dual_clip", dual_clip, f"be None for {objective}")
     rule = "be None or a number above 1"
-    bound = number("dual_clip", dual_clip, rule)
+    bound = real_argument("dual_clip", dual_clip, rule)
     if not bound > 1:
         raise DomainError("dual_clip", dual_clip, rule)
     return math.log(bound)

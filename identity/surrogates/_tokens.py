@@ -21,6 +21,7 @@ from identity._arrays import (
     dtype_name,
     floating_dtype,
     inspectable,
+    mask_argument,
     name_of,
     quiet,
     require_all,
@@ -38,7 +39,7 @@ from identity.surrogates._arithmetic import (
     filled,
 )
 
-__all__ = ["LEVELS", "Tokens", "aggregated", "finish", "tokens_of"]
+__all__ = ["LEVELS", "Tokens", "aggregated", "tokens_of"]
 
 LEVELS = ("token", "sequence", "sequence_token")
 
@@ -166,7 +167,7 @@ def tokens_of(logp: Any, mask: Any, *, advantages: Any = None, **others: Any) ->
         require_exact(xp, name, given[name], compute)
         if given[name].dtype != compute:  # `astype` copies even where nothing changes
             given[name] = xp.astype(given[name], compute)
-    keep = _kept(xp, given["mask"]) if mask is not None else None
+    keep = mask_argument(xp, given["mask"]) if mask is not None else None
     kept = _numbers(xp, given["mask"], compute) if mask is not None else None
     weights = given.get("advantages")
     if weights is not None:
@@ -187,17 +188,6 @@ def _require_shapes(given: dict[str, Array]) -> None:
                 raise DomainError(name, found, f"have shape (B,) or (B, T), here {shape}")
         elif found != shape:
             raise DomainError(name, found, f"have the shape of logp, {shape}")
-
-
-def _kept(xp: Namespace, mask: Array) -> Array:
-    if dtype_name(mask) == "bool":
-        return mask
-    if array_api_compat.is_torch_namespace(xp) and dtype_name(mask).startswith("uint"):
-        mask = xp.astype(mask, xp.int64)  # torch compares few unsigned integers
-    keep = mask != 0
-    if inspectable(mask):
-        require_all(xp, "mask", mask, (mask == 0) | (mask == 1), "be 0 or 1")
-    return keep
 
 
 def _numbers(xp: Namespace, mask: Array, dtype: DType) -> Any:
@@ -258,14 +248,3 @@ def aggregated(
             raise
         rule = f"give losses and sums that {dtype_name(losses)} can hold"
         raise DomainError("advantages", error.value, rule) from error
-
-
-def finish(xp: Namespace, result: Array, dtype: DType, argument: str = "advantages") -> Array:
-    """The result in the caller's dtype; raise if it is visible and not finite there."""
-    with quiet(xp):
-        if result.dtype != dtype:
-            result = xp.astype(result, dtype)
-        if inspectable(result):
-            rule = f"give a result that {name_of(dtype)} can hold"
-            require_all(xp, argument, stop_gradient(result), xp.isfinite(result), rule)
-    return result

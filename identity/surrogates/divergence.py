@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from identity._arrays import Array, Namespace, dtype_name, name_of, quiet, stop_gradient
+from identity._arrays import Array, Namespace, dtype_name, finish, name_of, quiet, stop_gradient
 from identity.proven import proven
 from identity.surrogates._arithmetic import SQUARED, choice, clamp
-from identity.surrogates._tokens import Tokens, finish, tokens_of
+from identity.surrogates._tokens import Tokens, tokens_of
 
 __all__ = ["ESTIMATORS", "GRADIENTS", "kl", "kl_of"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from identity._arrays import Array, quiet
+from identity._arrays import Array, finish, quiet
 from identity.aggregation import aggregate
 from identity.proven import proven
 from identity.surrogates._surrogate import Surrogate
-from identity.surrogates._tokens import aggregated, finish
+from identity.surrogates._tokens import aggregated
 
 __all__ = ["policy_loss", "token_loss"]
 
@@ -114,7 +114,7 @@ def token_loss(
         losses = surrogate.losses(tokens)
         if not surrogate.zeroed(tokens):
             losses = tokens.masked(losses)
-    return finish(tokens.xp, losses, tokens.dtype)
+    return finish(tokens.xp, losses, tokens.dtype, "advantages")
 
 
 @proven(
@@ -198,4 +198,4 @@ def policy_loss(
     options: dict[str, Any] = {"alpha": alpha, "constant": constant, "groups": groups}
     zeroed = surrogate.zeroed(tokens)
     loss = aggregated(aggregate, losses, tokens, aggregation, zeroed=zeroed, **options)
-    return finish(tokens.xp, loss, tokens.dtype)
+    return finish(tokens.xp, loss, tokens.dtype, "advantages")

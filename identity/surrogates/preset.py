@@ -16,12 +16,14 @@ from identity._arrays import (
     as_arrays,
     computing,
     dtype_name,
+    finish,
     floating_dtype,
     inspectable,
     integer_argument,
     is_floating,
     is_integral,
     quiet,
+    real_argument,
     require_all,
     require_exact,
 )
@@ -29,9 +31,9 @@ from identity.aggregation import PartialSums, aggregate, partial_sums
 from identity.aggregation._methods import METHODS, alpha_argument
 from identity.errors import DomainError
 from identity.groups import dr_grpo_advantages, grpo_advantages, rloo_advantages
-from identity.surrogates._arithmetic import choice, number
+from identity.surrogates._arithmetic import choice
 from identity.surrogates._surrogate import Surrogate
-from identity.surrogates._tokens import Tokens, aggregated, finish
+from identity.surrogates._tokens import Tokens, aggregated
 from identity.surrogates.divergence import ESTIMATORS, GRADIENTS, kl_of
 
 __all__ = ["Preset"]
@@ -123,9 +125,11 @@ class Preset:
                 raise DomainError("group_size", self.group_size, "be at least 2")
         # As plain numbers, which `_surrogate` has found them to be.
         if self.clip is not None:
-            self._store("clip", tuple(number("clip", bound, "be numbers") for bound in self.clip))
+            self._store(
+                "clip", tuple(real_argument("clip", bound, "be numbers") for bound in self.clip)
+            )
         if self.dual_clip is not None:
-            self._store("dual_clip", number("dual_clip", self.dual_clip, "be a number"))
+            self._store("dual_clip", real_argument("dual_clip", self.dual_clip, "be a number"))
         self._store("sources", _ReadOnly.of("sources", self.sources))
 
     def _store(self, name: str, value: object) -> None:
@@ -201,7 +205,7 @@ class Preset:
             If a precondition of `identity.surrogates.token_loss` or `kl` fails.
         """
         tokens = self._tokens(logp, old_logp, advantages, mask, ref_logp)
-        return finish(tokens.xp, tokens.masked(self._losses(tokens)), tokens.dtype)
+        return finish(tokens.xp, tokens.masked(self._losses(tokens)), tokens.dtype, "advantages")
 
     def loss(
         self,
@@ -256,7 +260,7 @@ class Preset:
         options = self._options(constant, groups)
         losses, zeroed = self._losses(tokens), self._zeroed(tokens)
         loss = aggregated(aggregate, losses, tokens, self.aggregation, zeroed=zeroed, **options)
-        return finish(tokens.xp, loss, tokens.dtype)
+        return finish(tokens.xp, loss, tokens.dtype, "advantages")
 
     def partial_sums(
         self,
@@ -380,7 +384,7 @@ class _ReadOnly(Mapping[str, str]):
 
 def _finite(argument: str, value: object) -> float:
     rule = "be a finite number of at least 0"
-    result = number(argument, value, rule)
+    result = real_argument(argument, value, rule)
     if not 0 <= result < math.inf:  # false for NaN
         raise DomainError(argument, value, rule)
     return result

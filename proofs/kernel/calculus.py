@@ -19,6 +19,7 @@ from proofs.kernel.terms import (
     SampleMean,
     Slope,
     as_term,
+    bound_variables,
     peel,
 )
 
@@ -59,8 +60,7 @@ def derivative(term: sp.Expr, ctx: Context) -> sp.Expr:
     result = _diff(body, var, ctx, at)
     if at is None:
         return result
-    bound = {limit[0] for s in result.atoms(sp.Sum) for limit in s.limits}
-    if at.free_symbols & bound:
+    if at.free_symbols & bound_variables(result):
         raise Undecided(f"{at} would be captured by a sum")
     return result.xreplace({var: at})
 

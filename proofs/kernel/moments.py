@@ -190,7 +190,7 @@ def _nested(algebra: Any, var: sp.Symbol, size: Any, inner: Monomial, rest: Any)
     if total.atoms(sp.Dummy):
         raise Undecided(f"an index of {total} has no range")
     sign = None
-    if all(signs) and None not in signs:
+    if all(signs):
         strict = all(s == "+" for s in signs) and algebra.nonnegative(size - 1)
         sign = "+" if strict else "0+"
     return algebra.atom(total, sign)

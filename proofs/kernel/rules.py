@@ -35,7 +35,7 @@ from proofs.kernel.series import (
     Termwise,
     Unroll,
 )
-from proofs.kernel.terms import BetaMean, PoissonMean, Slope
+from proofs.kernel.terms import bound_variables
 from proofs.kernel.wellformed import bound_symbols, depends_on
 
 __all__ = [
@@ -145,11 +145,6 @@ class Ball:
 
 def _open(e: sp.Expr) -> bool:
     return bool(e.free_symbols - bound_variables(e)) or bool(e.atoms(sp.Indexed))
-
-
-def bound_variables(e: sp.Expr) -> set[Any]:
-    sums = {limit[0] for s in e.atoms(sp.Sum, sp.Product) for limit in s.limits}
-    return sums | {m.args[1] for m in e.atoms(BetaMean, PoissonMean, Slope)}
 
 
 @dataclass(frozen=True)

@@ -92,11 +92,8 @@ def _spread(domain: Domain, d: Integer) -> int:
     if _is_enumerated(domain, d):
         return 2
     if group is None or group.success is None:
-        return (
-            min(max(d.spread, 4), 5)
-            if d.symbol in domain.sizes and domain.arrays
-            else (max(d.spread, 9))
-        )
+        is_size = d.symbol in domain.sizes and domain.arrays
+        return min(max(d.spread, 4), 5) if is_size else max(d.spread, 9)
     # A noisy verifier has four kinds of rollout instead of two.
     return max(2, min(d.spread, 9)) if group.flip is None else 2
 

@@ -26,6 +26,7 @@ __all__ = [
     "Slope",
     "as_term",
     "binomial_mean",
+    "bound_variables",
     "canonical",
     "half",
     "indices",
@@ -135,6 +136,12 @@ def peel(total: sp.Expr) -> tuple[sp.Expr, sp.Symbol, sp.Expr, sp.Expr]:
     """Body, index and limits of the outermost sum (or product): SymPy merges nested ones."""
     *within, (var, low, high) = total.limits
     return (total.func(total.function, *within) if within else total.function), var, low, high
+
+
+def bound_variables(e: sp.Expr) -> set[Any]:
+    """The indices and variables that sums, products, means and slopes inside a term bind."""
+    sums = {limit[0] for s in e.atoms(sp.Sum, sp.Product) for limit in s.limits}
+    return sums | {m.args[1] for m in e.atoms(BetaMean, PoissonMean, Slope)}
 
 
 class _Latex(LatexPrinter):  # type: ignore[misc]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from identity.surrogates import policy_loss, token_loss
+from tests import tolerances
 from tests.backends import load_or_skip
 
 pytestmark = [
@@ -79,8 +80,8 @@ def test_compiled_as_eager(case: str, dtype: str, mask: str, aggregation: str) -
         result, slope = value_and_gradient(compiled, *arrays)
         assert np.isfinite(result)
         terms = np.abs(value_and_gradient(token_loss_of(case), *arrays)[0]).max()
-        assert abs(result - value) <= 100 * eps * max(terms, abs(value))
-        np.testing.assert_allclose(slope, gradient, rtol=100 * eps, atol=0)
+        assert abs(result - value) <= tolerances.COMPILED_EPS * eps * max(terms, abs(value))
+        np.testing.assert_allclose(slope, gradient, rtol=tolerances.COMPILED_EPS * eps, atol=0)
         np.testing.assert_array_equal(slope == 0, gradient == 0)  # masked, clipped, ratio 0
         assert (slope[~MASK] == 0).all()
 
@@ -101,8 +102,8 @@ def test_compiled_tokens_and_clips() -> None:
     result, slope = value_and_gradient(compiled, *arrays)
     assert (result[~MASK] == 0).all()
     assert (slope[~MASK] == 0).all()
-    np.testing.assert_allclose(result, value, rtol=1e-5)
-    np.testing.assert_allclose(slope, gradient, rtol=1e-5)
+    np.testing.assert_allclose(result, value, rtol=tolerances.FLOAT32_RELATIVE)
+    np.testing.assert_allclose(slope, gradient, rtol=tolerances.FLOAT32_RELATIVE)
     high = float(np.float32(np.log1p(0.28)))
     for step, clipped in ((high, False), (np.nextafter(np.float32(high), np.float32(1)), True)):
         logp, old = torch.full(SHAPE, float(step)), torch.zeros(SHAPE)
@@ -120,7 +121,7 @@ def test_compiled_extremes() -> None:
     old = torch.tensor([[-np.inf, -1.0, -1.0, -1.0]], dtype=torch.float16)
     others = (torch.ones(1, dtype=torch.float16), torch.ones((1, 4), dtype=torch.bool))
     value, slope = value_and_gradient(compiled, logp, old, *others)
-    np.testing.assert_allclose(value, [[0.8 * 4096] * 3 + [1.0]], rtol=1e-3)
+    np.testing.assert_allclose(value, [[0.8 * 4096] * 3 + [1.0]], rtol=tolerances.FLOAT16_RELATIVE)
     np.testing.assert_array_equal(slope, [[0.0, 0.0, 0.0, -1.0]])
 
 
@@ -146,7 +147,9 @@ def test_transformations_of_functions(case: str) -> None:
         (torch.func.vmap(loss), two),
     ):
         traced = torch.compile(function, backend="eager", fullgraph=True)
-        torch.testing.assert_close(traced(*arrays), function(*arrays), rtol=1e-13, atol=0)
+        torch.testing.assert_close(
+            traced(*arrays), function(*arrays), rtol=tolerances.TRACED_RELATIVE, atol=0
+        )
 
 
 def test_the_path_is_taken() -> None:

@@ -276,4 +276,4 @@ def test_a_gradient_of_what_makes_the_loss() -> None:
     weights = token_weights(batch.mask, "grpo")
     gradient = mode(lambda x: aggregate(mode.backend.xp.exp(x), mask, "grpo"),
                     mode.backend.asarray(logp, "float64"))  # fmt: skip
-    np.testing.assert_allclose(gradient, weights * np.exp(logp), rtol=1e-15)
+    np.testing.assert_allclose(gradient, weights * np.exp(logp), rtol=tolerances.PRODUCT_RELATIVE)

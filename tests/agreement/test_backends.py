@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests import backends, oracles
+from tests import backends, oracles, strategies
 
 PROBE = "tests/agreement/test_backends.py::test_this_backend_runs"
 
@@ -17,6 +17,14 @@ PROBE = "tests/agreement/test_backends.py::test_this_backend_runs"
 def test_this_backend_runs(xp: backends.Backend) -> None:
     result = xp.call(lambda a, b: a + b, xp.asarray([1.0]), xp.asarray([2.0]))
     assert xp.to_numpy(result).tolist() == [3.0]
+
+
+def test_strategies_are_printed_alike_whatever_was_compiled() -> None:
+    backend = backends.load_or_skip("jax-jit")
+    before = repr(strategies.rewards(backend, "float32"))
+    backend.call(lambda a: a + 1, backend.asarray([1.0]))
+    assert repr(strategies.rewards(backend, "float32")) == before
+    assert len(before) < 1000
 
 
 def session(hide: str, ci: str) -> subprocess.CompletedProcess[str]:

@@ -141,7 +141,9 @@ def test_second_derivative_of_the_loss() -> None:
     second = jax.jit(jax.grad(jax.grad(loss)))
     for margin in (0.0, 0.5, -0.5, 20.0, -20.0):
         share = 1 / (1 + np.exp(BETA * margin)) / (1 + np.exp(-BETA * margin))
-        assert second(margin) == pytest.approx(BETA**2 * share, rel=1e-12)
+        assert second(margin) == pytest.approx(
+            BETA**2 * share, rel=tolerances.SECOND_DERIVATIVE_RELATIVE
+        )
 
 
 @pytest.mark.parametrize("half", ["float16", "bfloat16"])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import doctest
 import importlib
-import inspect
 import math
 import subprocess
 import sys
@@ -447,22 +445,3 @@ def test_import_and_a_call_load_no_heavy_library() -> None:
 def test_all_names_what_the_modules_define() -> None:
     modules = [importlib.import_module(f"identity.preference.{m}") for m in SUBMODULES]
     assert sorted(name for m in modules for name in m.__all__) == preference.__all__
-
-
-@pytest.mark.parametrize("name", preference.__all__)
-def test_public_functions_are_documented_and_linked(name: str) -> None:
-    function = getattr(preference, name)
-    assert all(i.startswith("preference.") for i in function.__proven__)
-    doc = inspect.getdoc(function)
-    assert doc is not None
-    for section in ("Parameters", "Returns", "Raises", "Notes", "References", "Examples"):
-        assert f"\n{section}\n---" in doc, section
-    for promise in ("*Preconditions", "*Postcondition*", "assumed under"):
-        assert promise in " ".join(doc.split()), promise
-
-
-@pytest.mark.parametrize("module", SUBMODULES)
-def test_examples_run(module: str) -> None:
-    results = doctest.testmod(importlib.import_module(f"identity.preference.{module}"))
-    assert results.attempted
-    assert not results.failed

@@ -390,7 +390,7 @@ def test_a_far_prompt_counts_by_its_weight(rare: float) -> None:
     found = budget_variance(means, np.ones(2, "f4"), prompts=2, weights=weights)
     share = Fraction(float(weights[1])) / (1 + Fraction(float(weights[1])))
     expected = (1 + Fraction(float(means[1])) ** 2 * share * (1 - share)) / 2
-    assert abs(Fraction(float(found)) / expected - 1) < 1e-5
+    assert abs(Fraction(float(found)) / expected - 1) < tolerances.FLOAT32_RELATIVE
 
 
 @pytest.mark.parametrize(
