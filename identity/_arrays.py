@@ -189,17 +189,13 @@ def floating_dtype(xp: Namespace, array: Array) -> DType:
     return array.dtype if is_floating(array) else xp.asarray(0.5).dtype
 
 
-def common_dtype(xp: Namespace, first: Array, second: Array) -> DType:
-    """The floating dtype of a result of both; integers and bools follow the other argument."""
-    if not is_floating(second):
-        return floating_dtype(xp, first)
-    if not is_floating(first):
-        return second.dtype
-    if first.dtype == second.dtype:
-        return first.dtype  # torch.compile traces no `result_type` of bfloat16
-    if {dtype_name(first), dtype_name(second)} == {"float16", "bfloat16"}:
-        return xp.float32  # as in torch and JAX; NumPy knows no promotion
-    return xp.result_type(first, second)
+def common_dtype(xp: Namespace, *arrays: Array) -> DType:
+    """The floating dtype of a result of all arrays; integers and bools follow the others."""
+    # By name: torch.compile traces no `result_type`, and NumPy knows none of two halves.
+    floating = {dtype_name(a): a.dtype for a in arrays if is_floating(a)}
+    if len(floating) <= 1:
+        return next(iter(floating.values()), floating_dtype(xp, arrays[0]))
+    return xp.float64 if "float64" in floating else xp.float32
 
 
 def computing(xp: Namespace, dtype: DType) -> DType:
@@ -322,7 +318,7 @@ def stop_gradient(array: Array) -> Array:
 def real_argument(argument: str, value: object, rule: str) -> float:
     """A real number of Python or NumPy as a float; the caller checks its range.
 
-    An integer or fraction beyond every float is infinite.
+    An integer or fraction beyond every float is infinite, with its sign.
 
     Raises
     ------
@@ -334,18 +330,19 @@ def real_argument(argument: str, value: object, rule: str) -> float:
     try:
         return float(value)  # before any comparison, which NumPy's numbers make in their dtype
     except OverflowError:
-        return math.inf
+        return math.inf if value > 0 else -math.inf  # type: ignore[operator]
 
 
 def mask_argument(xp: Namespace, mask: Array) -> Array:
     """A mask of bools, or of 0 and 1, as bools; checked where it is visible."""
     if dtype_name(mask) == "bool":
         return mask
+    values = mask
     if array_api_compat.is_torch_namespace(xp) and dtype_name(mask).startswith("uint"):
-        mask = xp.astype(mask, xp.int64)  # torch compares few unsigned integers
+        values = xp.astype(mask, xp.int64)  # torch compares few unsigned integers
     if inspectable(mask):
-        require_all(xp, "mask", mask, (mask == 0) | (mask == 1), "be 0 or 1")
-    return mask != 0
+        require_all(xp, "mask", mask, (values == 0) | (values == 1), "be 0 or 1")
+    return values != 0
 
 
 def finish(xp: Namespace, result: Array, dtype: DType, argument: str) -> Array:

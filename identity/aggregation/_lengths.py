@@ -37,7 +37,7 @@ def lengths_of(
     """Checked lengths in the dtype that computes, the dtype of results, the exponent with which
     the method weighs lengths, and its constant."""
     by_length = method in ("delta_l", "delta_l_batch")
-    exponent = alpha_argument(alpha, largest_float("float64"))
+    exponent = alpha_argument(alpha, largest_float("float64"), "be a Python number that is finite")
     stand_in = constant
     if not needs_constant and (by_length or method == "dr_grpo"):
         stand_in = 1.0

@@ -15,6 +15,7 @@ from identity._arrays import (
     dtype_name,
     inspectable,
     largest_float,
+    name_of,
     real_argument,
     require_all,
     smallest_normal,
@@ -37,6 +38,13 @@ _NEED_CONSTANT = ("dr_grpo", "delta_l", "delta_l_batch")
 
 # L^-alpha of every length up to 2**24 is then a normal float32.
 ALPHA_LIMIT = 4.0
+# Made here: torch.compile formats no floats.
+_ALPHA_RULE = f"be a Python number between -{ALPHA_LIMIT:g} and {ALPHA_LIMIT:g}"
+_CONSTANT_RULES = {
+    name: f"be a number above 0, from {smallest_normal(name):.3g} to {largest_float(name):.3g}, or "
+    "a 0-d array of one"
+    for name in ("float32", "float64")
+}
 
 _LENGTH_RULE = (
     "be the maximal completion length, a constant of the run; the padded width will not do, "
@@ -87,9 +95,8 @@ def method_of(method: object, alpha: Any, constant: Any, groups: Any) -> Method:
     return Method(method, number, constant, groups is not None)
 
 
-def alpha_argument(alpha: object, limit: float = ALPHA_LIMIT) -> float:
+def alpha_argument(alpha: object, limit: float = ALPHA_LIMIT, rule: str = _ALPHA_RULE) -> float:
     """The exponent as a float."""
-    rule = f"be a Python number between -{limit:g} and {limit:g}"
     number = real_argument("alpha", alpha, rule)
     if not -limit <= number <= limit:  # true for NaN
         raise DomainError("alpha", alpha, rule)
@@ -101,8 +108,9 @@ def constant_argument(xp: Namespace, constant: Any, dtype: DType) -> Any:
     if constant is None:
         return None
     compute = computing(xp, dtype)
-    smallest, largest = smallest_normal(compute), largest_float(compute)
-    rule = f"be a number above 0, from {smallest:.3g} to {largest:.3g}, or a 0-d array of one"
+    compute_name = name_of(compute)
+    smallest, largest = smallest_normal(compute_name), largest_float(compute_name)
+    rule = _CONSTANT_RULES[compute_name]
     if isinstance(constant, Real) and not isinstance(constant, bool):
         number = real_argument("constant", constant, rule)
         if not smallest <= number <= largest:

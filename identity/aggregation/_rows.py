@@ -24,6 +24,7 @@ from typing import Any
 import array_api_compat
 
 from identity._arrays import (
+    FLOATS,
     Array,
     DType,
     Namespace,
@@ -102,7 +103,7 @@ def prepare(
     if isinstance(mask, Zeroed):
         mask, numbers = mask.mask, mask.numbers
     named = {"loss": loss, "mask": mask, "groups": groups}
-    if array_api_compat.is_array_api_obj(constant) and not isinstance(constant, Real):
+    if not isinstance(constant, Real) and array_api_compat.is_array_api_obj(constant):
         named["constant"] = constant
     named = {name: value for name, value in named.items() if value is not None or name == "mask"}
     xp, arrays = as_arrays(**named)
@@ -135,8 +136,9 @@ def floating_argument(xp: Namespace, dtype: Any) -> DType:
     """A floating dtype, given as such or by name; the library's default one for None."""
     if dtype is None:
         return xp.asarray(0.5).dtype
-    found = getattr(xp, dtype if isinstance(dtype, str) else name_of(dtype), None)
-    if found is None or name_of(found) not in ("float16", "bfloat16", "float32", "float64"):
+    name = dtype if isinstance(dtype, str) else name_of(dtype)
+    found = getattr(xp, name, None) if name in FLOATS else None
+    if found is None:
         raise DomainError("dtype", dtype, "be a real floating dtype of the mask's library")
     return found
 

@@ -15,6 +15,9 @@ from identity.proven import proven
 
 __all__ = ["coefficient_of_variation", "estimator_mean", "estimator_variance"]
 
+# 2**±100 is a normal number in every dtype that computes.
+_STEP = 100
+
 
 @proven("aggregation.table")
 def estimator_mean(
@@ -142,7 +145,7 @@ def estimator_variance(
         mean = mean_weight(xp, values, method, fixed)
         relative = _relative_variance(xp, values, exponent)
         # The root first: either factor alone may leave the dtype's range.
-        root = mean * math.sqrt(scale)
+        root = _times(mean, math.sqrt(scale))
         return finish(xp, relative * root * root, dtype, "lengths")
 
 
@@ -208,7 +211,19 @@ def coefficient_of_variation(
     xp, values, dtype, exponent, _ = lengths_of(lengths, method, alpha, None, needs_constant=False)
     with quiet(xp):
         relative = _relative_variance(xp, values, exponent)
-        return finish(xp, xp.sqrt(relative) * scale**0.5 / norm, dtype, "lengths")
+        return finish(xp, _times(xp.sqrt(relative), math.sqrt(scale) / norm), dtype, "lengths")
+
+
+def _times(values: Array, number: float) -> Array:
+    """values · number, for a number that the dtype need not hold: in steps that it holds."""
+    fraction, exponent = math.frexp(number)
+    if exponent > 0:  # up last, and never below the result on the way
+        fraction, exponent = 2 * fraction, exponent - 1
+    values = values * fraction
+    while exponent:
+        step = max(-_STEP, min(_STEP, exponent))
+        values, exponent = values * 2.0**step, exponent - step
+    return values
 
 
 def _relative_variance(xp: Namespace, values: Array, alpha: float) -> Array:

@@ -7,10 +7,7 @@ from identity._arrays import (
     DType,
     Namespace,
     computing,
-    dtype_name,
-    floating_dtype,
     inspectable,
-    is_floating,
     largest_float,
     name_of,
     real_argument,
@@ -19,15 +16,7 @@ from identity._arrays import (
 )
 from identity.errors import DomainError
 
-__all__ = ["positive_number", "require_same_shape", "require_weights", "widest_dtype"]
-
-
-def widest_dtype(xp: Namespace, arrays: list[Array]) -> DType:
-    """The floating dtype of a result of all arrays; integers and bools follow the others."""
-    floating = {dtype_name(a): a.dtype for a in arrays if is_floating(a)}
-    if len(floating) <= 1:
-        return next(iter(floating.values()), floating_dtype(xp, arrays[0]))
-    return xp.float64 if "float64" in floating else xp.float32  # two halves make float32
+__all__ = ["positive_number", "require_same_shape", "require_weights"]
 
 
 def require_same_shape(arguments: dict[str, Array]) -> None:

@@ -9,6 +9,7 @@ from identity._arrays import (
     Array,
     Namespace,
     as_arrays,
+    common_dtype,
     dtype_name,
     finish,
     inspectable,
@@ -19,7 +20,7 @@ from identity._arrays import (
 )
 from identity.errors import DomainError
 from identity.groups._arithmetic import converted
-from identity.preference._arguments import require_same_shape, require_weights, widest_dtype
+from identity.preference._arguments import require_same_shape, require_weights
 from identity.proven import proven
 
 __all__ = ["budget_variance"]
@@ -68,8 +69,9 @@ def budget_variance(
     under jit)*: values like that. Assumed: prompts drawn with replacement, groups independent
     given their prompts.
 
-    *Postcondition*: within 2N + 16 ulp of itself, as long as no squared deviation underflows.
-    The part of the means is exactly 0 where all means are equal.
+    *Postcondition*: within 2N + 16 ulp of itself, as long as no squared deviation and no ratio of
+    two weights underflows. The part of the means is exactly 0 where all means are equal. The
+    derivative in a weight of 0 leaves out a mean whose squared distance overflows.
 
     Rollouts of one prompt share it: the QG rollouts of an update are not independent draws, and
     the variance is not that of one rollout over QG. More rollouts lower V_G(q) alone;
@@ -103,7 +105,7 @@ def budget_variance(
     if rest and tuple(rest[0].shape) != shape[:1]:
         rule = f"have one entry for each prompt, shape {shape[:1]}"
         raise DomainError("weights", tuple(rest[0].shape), rule)
-    dtype = widest_dtype(xp, arrays)
+    dtype = common_dtype(xp, *arrays)
     means, variances, *rest = (
         converted(xp, name, array, dtype) for name, array in zip(named, arrays, strict=True)
     )
@@ -131,7 +133,9 @@ def _variance(xp: Namespace, values: Array, share: Array) -> Array:
     the largest weight, which is never far from the mean in units of the spread."""
     anchor = xp.take(values, xp.reshape(xp.argmax(share), (1,)), axis=0)
     weights = xp.reshape(share / xp.sum(share), (-1,) + (1,) * (values.ndim - 1))
-    # A prompt that is never drawn may be anywhere.
-    offset = xp.where(weights > 0, values - anchor, xp.zeros_like(values))
-    deviation = xp.where(weights > 0, offset - _mean(xp, offset, share), xp.zeros_like(values))
+    # A prompt that is never drawn may be anywhere, but counts for the derivative in its weight.
+    offset = values - anchor
+    counts = (weights > 0) | xp.isfinite(offset * offset)
+    offset = xp.where(counts, offset, xp.zeros_like(values))
+    deviation = xp.where(counts, offset - _mean(xp, offset, share), xp.zeros_like(values))
     return xp.sum((weights * deviation) * deviation, axis=0)

@@ -157,7 +157,8 @@ def _at(xp: Namespace, p: Array, plus: Array, minus: Array, c: Array) -> Array:
     share = q / mean
     large = (c > 1) | (c < -1)
     safe = xp.where(large, c, xp.ones_like(c))
-    far = xp.where(large, q / safe + p, xp.ones_like(c))
+    # By the mean that was checked: q/c + p may round to 0 where that does not.
+    far = xp.where(large, mean / safe, xp.ones_like(c))
     rest = xp.where(large, q / far, c * share)
     return share * (share * plus) + rest * (rest * minus)
 

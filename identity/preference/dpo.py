@@ -6,13 +6,14 @@ from identity._arrays import (
     Array,
     Namespace,
     as_arrays,
+    common_dtype,
     finish,
     floating_dtype,
     quiet,
     require_not_empty,
 )
 from identity.groups._arithmetic import converted
-from identity.preference._arguments import positive_number, require_same_shape, widest_dtype
+from identity.preference._arguments import positive_number, require_same_shape
 from identity.proven import proven
 
 __all__ = ["dpo_gradient_weight", "dpo_loss"]
@@ -87,7 +88,7 @@ def dpo_loss(
     named = dict(zip(names, arrays, strict=True))
     require_same_shape(named)
     require_not_empty(names[0], arrays[0])
-    dtype = widest_dtype(xp, arrays)
+    dtype = common_dtype(xp, *arrays)
     beta = positive_number("beta", beta, dtype, xp)
     values = [converted(xp, name, array, dtype) for name, array in named.items()]
     with quiet(xp):

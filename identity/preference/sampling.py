@@ -12,6 +12,7 @@ from identity._arrays import (
     finish,
     inspectable,
     integer_argument,
+    quiet,
     require_all,
     require_not_empty,
 )
@@ -128,8 +129,9 @@ def mean_discard_rate(p: Array, *, weights: Array | None = None) -> Array:
         return finish(xp, xp.mean(rate), dtype, "p")
     share = converted(xp, "weights", arrays[1], dtype)
     require_weights(xp, share)
-    share = share / xp.max(share)
-    return finish(xp, xp.sum(share * rate) / xp.sum(share), dtype, "p")
+    with quiet(xp):
+        share = share / xp.max(share)
+        return finish(xp, xp.sum(share * rate) / xp.sum(share), dtype, "p")
 
 
 @proven(
@@ -152,7 +154,8 @@ def expected_advantage(p: Array, rewards: Array, *, group_size: int | None = 2) 
     Returns
     -------
     array
-        The expected advantage, dimensionless, in the floating dtype of `p` if that is an array.
+        The expected advantage, dimensionless, in the floating dtype of the first of `p`, `rewards`
+        that has an axis, else of `p`.
 
     Raises
     ------

@@ -156,10 +156,8 @@ def tokens_of(logp: Any, mask: Any, *, advantages: Any = None, **others: Any) ->
     given = dict(zip(named, arrays, strict=True))
     _require_shapes(given)
     numbers = [name for name in given if name != "mask"]
-    dtype = floating_dtype(xp, given["logp"])
-    for name in numbers[1:]:
-        # (1,) and not 0-d, which torch's promotion overlooks
-        dtype = common_dtype(xp, xp.zeros((1,), dtype=dtype), given[name])
+    own = xp.zeros((0,), dtype=floating_dtype(xp, given["logp"]))
+    dtype = common_dtype(xp, own, *(given[name] for name in numbers[1:]))
     compute = computing(xp, dtype)
     for name in numbers:
         if dtype_name(given[name]) == "bool":

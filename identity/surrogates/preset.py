@@ -337,6 +337,9 @@ class Preset:
         if len(shape) not in (1, 2) or (len(shape) == 2 and groups is not None):
             rule = "have shape (B,), or (P, G) without groups"
             raise DomainError("rewards", shape, rule)
+        responses = tuple(like.shape)[:1]
+        if responses and math.prod(shape) != responses[0]:
+            raise DomainError("rewards", shape, f"be one for each response of logp, {responses[0]}")
         if 0 in shape:
             return xp.reshape(array, (0,)), groups
         result = self.advantages(array, groups)

@@ -259,12 +259,35 @@ def ratio_expansion(law: Law, size: int) -> tuple[Fraction, Fraction]:
     return value, (fourth + pairs) / (2 * size**3 * mean**3)
 
 
+def leading_covariance(law: Law) -> Fraction:
+    """Cov(g, L) − r Var L."""
+    rate = policy_gradient(law) / expectation(law, entry(2))
+    return covariance(law, lambda y: y[0] * y[1], entry(2)) - rate * covariance(
+        law, entry(2), entry(2)
+    )
+
+
 def token_mean_ratio(
-    *, closed_form: Callable[[Law, int], tuple[Fraction, Fraction]] = ratio_expansion
+    *,
+    closed_form: Callable[[Law, int], tuple[Fraction, Fraction]] = ratio_expansion,
+    leading: Callable[[Law], Fraction] = leading_covariance,
 ) -> int:
-    """All groups of G = 1..8 (two responses) and 1..6 (three): the token mean's expectation."""
+    """All groups of G = 1..8 (two responses) and 1..6 (three): the token mean's expectation.
+
+    Two forms of the leading term; responses of one length, where there is no bias.
+    """
     count = Count()
     for law in LAWS:
+        rate = policy_gradient(law) / expectation(law, entry(2))
+        off: Law = [(chance, (y[0] * y[1] - rate * y[2], y[2])) for chance, y in law]
+        cross = covariance(off, entry(0), entry(1))
+        count.equal(leading(law), cross, "Cov(g − rL, L)", law=law)
+        for length in (F(1), F(5, 2)):
+            alike = [(chance, (reward, score, length)) for chance, (reward, score, _) in law]
+            found = over_groups(
+                alike, 3, lambda z: total_rational(y[0] * y[1] for y in z) / sum(y[2] for y in z)
+            )
+            count.equal(found, policy_gradient(law) / length, "one length", L=length)
         for size in range(1, 9 if len(law) == 2 else 7):
             found = over_groups(
                 law, size, lambda z: total_rational(y[0] * y[1] for y in z) / sum(y[2] for y in z)

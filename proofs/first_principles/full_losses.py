@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
+from itertools import product
 
 from .clips import CLIPS, Clip, Rows, clip, mean, numbers, ppo
 from .definitions import (
@@ -22,13 +23,15 @@ from .definitions import (
     std,
     total_rational,
 )
-from .jets import Jet, constant, slope
+from .divergence import k3
+from .jets import Jet, constant, log_of, slope
 from .surds import Surd, sqrt, total
 
 F = Fraction
 
 Prefactor = tuple[Surd, list[Surd]]  # of Δ, and of each response's summed slopes
 METHODS: dict[str, Method] = {
+    "any weights": grpo_advantages,
     "grpo": grpo_advantages,
     "two_grpo": grpo_advantages,
     "gspo": grpo_advantages,
@@ -51,6 +54,8 @@ def power(length: int, alpha: Fraction) -> Surd:
 def token_weights(method: str, lengths: Sequence[int], alpha: Fraction) -> list[Surd]:
     """The weight of a response's token in the loss."""
     size = len(lengths)
+    if method == "any weights":
+        return [Surd(F((-1) ** i * (i + 2), n + 2)) for i, n in enumerate(lengths)]
     if method in ("grpo", "two_grpo", "gspo"):
         return [Surd(F(1, size * n)) for n in lengths]
     if method == "dr_grpo":
@@ -67,6 +72,8 @@ def prefactor(method: str, rewards: Rewards, lengths: Sequence[int], alpha: Frac
     """−gradient = factor · Δ(scale · s), as the theorem states it."""
     size, sigma = len(lengths), std(rewards)
     ones, averages = [Surd(1)] * size, [Surd(F(1, n)) for n in lengths]
+    if method == "any weights":
+        return sigma * size, token_weights(method, lengths, alpha)
     if method in ("grpo", "gspo"):
         return sigma, averages
     if method == "two_grpo":
@@ -107,11 +114,48 @@ def group_cases() -> Iterator[tuple[Rewards, tuple[int, ...]]]:
             yield rewards, lengths
 
 
+def probabilities(lengths: Sequence[int], salt: int) -> Rows:
+    """One for each token; some are the same for every salt."""
+    return [[F(1 + (i + salt * t) % 5, 6) for t in range(n)] for i, n in enumerate(lengths)]
+
+
+def penalty(slopes: Rows, policy: Rows, reference: Rows, beta: Fraction) -> Jet:
+    """β times the mean over responses of the means over tokens of k3."""
+    size, loss = len(slopes), constant(F(0))
+    for row, ps, rs in zip(slopes, policy, reference, strict=True):
+        for z, p, r in zip(row, ps, rs, strict=True):
+            loss = loss + k3(Jet(log_of(p), z), constant(log_of(r))) * (beta / (size * len(row)))
+    return loss
+
+
+def pull_of_k3(ratio: Fraction) -> Fraction:
+    """By how much k3 moves with log π: 1 − π_ref/π."""
+    return 1 - ratio
+
+
 def full_loss(
-    *, closed_form: Callable[[str, Rewards, Sequence[int], Fraction], Prefactor] = prefactor
+    *,
+    closed_form: Callable[[str, Rewards, Sequence[int], Fraction], Prefactor] = prefactor,
+    pull: Callable[[Fraction], Fraction] = pull_of_k3,
 ) -> int:
-    """Every mixed 0/1 vector, G = 2..4, unequal lengths: −∇loss is the prefactor times Δ."""
+    """Every mixed 0/1 vector, G = 2..4, unequal lengths: −∇loss is the prefactor times Δ.
+
+    With GRPO's weights also for weights of any sign, and for the penalty of k3.
+    """
     count = Count()
+    for lengths, beta in product(sorted({n for _, n in group_cases()}), (F(1, 25), F(3))):
+        slopes, policy = numbers(lengths, 2), probabilities(lengths, 2)
+        for salt in (1, 2, 3):
+            reference = probabilities(lengths, salt)
+            found = penalty(slopes, policy, reference, beta).slope
+            pulls = (
+                mean([pull(r / p) * z for z, p, r in zip(*rows, strict=True)])
+                for rows in zip(slopes, policy, reference, strict=True)
+            )
+            claimed = beta * total_rational(pulls) / len(lengths)
+            count.equal(found, claimed, "the penalty of k3", L=lengths, beta=beta)
+            if salt == 2:
+                count.equal(found, F(0), "no pull at π = π_ref", L=lengths)
     for rewards, lengths in group_cases():
         slopes = numbers(lengths, 2)
         sums = [total_rational(row) for row in slopes]

@@ -43,27 +43,30 @@ def by_hellinger(length: int, gap: Any) -> Any:
 def gspo_ratio(*, closed_form: Callable[[int, Any], Any] = by_hellinger) -> int:
     """All responses of 2..4 tokens: E_old[s] is at most 1 − (1/L) Σ(√q − √p)², exactly so at L = 2.
 
-    Below 1 unless the policies are equal; the product of the token ratios has mean 1.
+    Below 1 unless the policies are equal, by (1/L)(√q − √p)² for each response. Weighed by the
+    product of the token ratios, means over the old policy are means over the new one.
     """
     count = Count()
     for length in (2, 3, 4):
         laws = list(policies(length))
         for old, new in product(laws, repeat=2):
             at = {"L": length, "old": old, "new": new}
-            weights, ratios = [], []
+            weights, ratios, current = [], [], []
             with flint.ctx.workprec(200):
-                mean_s, gap = flint.arb(0), flint.arb(0)
+                mean_s, gap, roots = flint.arb(0), flint.arb(0), []
                 for response in product((0, 1), repeat=length):
                     before = token_probabilities(old, response)
                     now = token_probabilities(new, response)
                     steps = [b / a for a, b in zip(before, now, strict=True)]
                     p, q = prod(before, start=F(1)), prod(now, start=F(1))
                     weights.append(p)
+                    current.append(q)
                     ratios.append(prod(steps, start=F(1)))
                     logs = sum((ball(x).log() for x in steps), flint.arb(0))
                     mean_s += ball(p) * (logs / length).exp()
                     root = ball(q).sqrt() - ball(p).sqrt()
                     gap += root * root
+                    roots.append(root * root)
                 bound = closed_form(length, gap)
                 if old == new:
                     found = bool(abs(mean_s - 1) < 1e-50 and abs(bound - 1) < 1e-50)
@@ -75,8 +78,16 @@ def gspo_ratio(*, closed_form: Callable[[int, Any], Any] = by_hellinger) -> int:
                 else:
                     count.true(bool(mean_s < bound), "E_old[s] < 1 − (1/L)Σ(√q − √p)²", **at)
                     count.true(bool(bound < 1), "and that is below 1", **at)
-            mean_weight = total_rational(w * x for w, x in zip(weights, ratios, strict=True))
-            count.equal(mean_weight, F(1), "E_old[Π ρ] = 1", **at)
+                for root in roots if old != new else ():
+                    found = bool(mean_s < closed_form(length, root))
+                    count.true(found, "1 − E_old[s] ≥ (1/L)(√q_v − √p_v)² for each v", **at)
+            values = [F((-1) ** v * (3 * v + 1), v + 2) for v in range(2**length)]
+            for f in (values, [F(1)] * len(values)):
+                weighed = total_rational(
+                    w * x * y for w, x, y in zip(weights, ratios, f, strict=True)
+                )
+                target = total_rational(q * y for q, y in zip(current, f, strict=True))
+                count.equal(weighed, target, "E_old[Π ρ · f] = E_new[f]", **at)
     return count.cases
 
 

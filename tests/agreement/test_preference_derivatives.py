@@ -279,11 +279,12 @@ def weighted_rate(p: Any, weights: Any) -> Any:
 
 @modes
 @dtypes
-def test_slopes_of_means_over_prompts(mode: str, dtype: str) -> None:
+@pytest.mark.parametrize("least", [0.7, 0.0])
+def test_slopes_of_means_over_prompts(mode: str, dtype: str, least: float) -> None:
     """∂/∂μ_i = 2w_i(μ_i − μ)/Q, ∂/∂V_i = w_i/Q, ∂/∂w_i = ((μ_i − μ)² + V_i − value·Q)/(QΣw)."""
     means, variances, weights = (
         np.asarray(x).astype(dtype)
-        for x in ([3.0, -1.0, 0.5, 0.1], [1.0, 0.0, 2.0, 0.3], [1.0, 2.0, 0.5, 0.7])
+        for x in ([3.0, -1.0, 0.5, 0.1], [1.0, 0.0, 2.0, 0.3], [1.0, 2.0, 0.5, least])
     )
     m, v, w = (oracles.fractions(x) for x in (means, variances, weights))
     total = sum(w)

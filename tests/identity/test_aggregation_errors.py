@@ -185,9 +185,13 @@ def test_integers_that_would_be_rounded(xp: Backend) -> None:
     raises("loss", "hold integers of at most", aggregate, loss, xp.asarray(MASK), "grpo")
 
 
-@pytest.mark.parametrize("bad", ["int64", "complex64", "float", "nonsense", 3, np.int64, "ones"])
-def test_dtype_of_weights(bad: Any) -> None:
-    raises("dtype", "be a real floating dtype", token_weights, MASK, "grpo", dtype=bad)
+@pytest.mark.parametrize(
+    "bad", ["int64", "complex64", "float", "nonsense", 3, np.int64, "ones", float]
+)
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_dtype_of_weights(name: str, bad: Any) -> None:
+    mask = load_or_skip(name).asarray(MASK)
+    raises("dtype", "be a real floating dtype", token_weights, mask, "grpo", dtype=bad)
 
 
 def test_no_numbers_and_mixed_libraries() -> None:
@@ -355,7 +359,7 @@ def test_no_warning_where_weights_underflow() -> None:
 
 @pytest.mark.parametrize(
     ("constant", "variance", "expected"),
-    [(1e25, 1e30, 1e-18), (1e15, 1e39, 1e11)],
+    [(1e25, 1e30, 1e-18), (1e15, 1e39, 1e11), (1e-30, 4e-90, 4e-28), (1e30, 1e75, 1e17)],
 )
 def test_an_estimator_variance_in_range_is_found(
     constant: float, variance: float, expected: float
@@ -363,3 +367,20 @@ def test_an_estimator_variance_in_range_is_found(
     lengths = np.array([100.0], dtype=np.float32)
     found = estimator_variance(lengths, "dr_grpo", constant=constant, variance=variance)
     assert abs(float(found) / expected - 1) < tolerances.FLOAT32_RELATIVE
+
+
+@pytest.mark.parametrize(
+    ("variance", "norm"), [(4e-90, 1e-38), (1e80, 1e40), (1e-300, 1e-150), (4.0, 1e-30)]
+)
+def test_a_coefficient_in_range_is_found(variance: float, norm: float) -> None:
+    lengths = np.array([1.0, 2.0, 4.0], dtype=np.float32)
+    found = coefficient_of_variation(lengths, "grpo", variance=variance, gradient_norm=norm)
+    expected = math.sqrt(variance) / norm / math.sqrt(1.75)
+    assert abs(float(found) / expected - 1) < tolerances.FLOAT32_RELATIVE
+
+
+def test_an_unsigned_mask_is_shown_as_passed() -> None:
+    torch = load_or_skip("torch").xp
+    with pytest.raises(DomainError) as caught:
+        token_weights(torch.full((2, 2), 2**63, dtype=torch.uint64), "grpo")
+    assert caught.value.value == 2**63

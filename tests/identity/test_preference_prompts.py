@@ -13,11 +13,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from identity import DomainError
 from identity.expectation import silent_rate
 from identity.preference import (
     budget_variance,
     contrast_gain,
     discard_rate,
+    expected_advantage,
     mean_discard_rate,
     optimal_contrast,
 )
@@ -419,3 +421,24 @@ def test_no_warning_where_a_rate_underflows() -> None:
     with np.errstate(all="raise"):
         assert float(discard_rate(1e-300)) == 1.0
         assert float(mean_discard_rate(np.array([1e-300, 1.0]))) == 1.0
+        rate = mean_discard_rate(np.array([0.1, 0.9]), weights=np.array([1e-310, 1e300]))
+        assert abs(float(rate) - 0.82) < tolerances.PROMISED_RELATIVE
+
+
+@given(p=st.floats(0.01, 0.49), steps=st.integers(-2, 2), wrong=st.sampled_from([0.0, 1.0]))
+def test_contrasts_next_to_the_one_without_a_mean(p: float, steps: int, wrong: float) -> None:
+    """The mean is 0, and refused, or it is not, and the variance is large."""
+    c = -(1 - p) / p
+    for _ in range(abs(steps)):
+        c = math.nextafter(c, math.copysign(math.inf, steps))
+    if (1 - p) + c * p == 0:
+        with pytest.raises(DomainError, match="c must"):
+            contrast_gain(p, 1.0, wrong, c)
+    else:
+        assert 1e20 < float(contrast_gain(p, 1.0, wrong, c)) < math.inf
+
+
+def test_dtype_of_an_expected_advantage() -> None:
+    half, numbers = np.asarray(0.3, "f2"), np.array([1.0, 0.0], "f4")
+    assert expected_advantage(half, numbers).dtype == np.float32
+    assert expected_advantage(half, 1).dtype == np.float16

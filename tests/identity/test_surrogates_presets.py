@@ -324,5 +324,13 @@ def test_what_is_given_is_used_or_refused() -> None:
         dapo.loss(logp, old, REWARDS[:, None, None], MASK)
     with pytest.raises(DomainError, match="rewards"):
         dapo.loss(logp, old, REWARDS.reshape(2, 2), MASK, groups=IDS)
-    with pytest.raises(DomainError, match="advantages"):
+    with pytest.raises(DomainError, match="rewards"):
         dapo.loss(logp, old, REWARDS[:3], MASK)
+
+
+def test_rewards_are_one_for_each_response() -> None:
+    logp, mask = np.zeros((5, 3)), np.ones((5, 3))
+    for rewards in (np.array([1.0, 0.0, 1.0]), np.ones((2, 3))):
+        with pytest.raises(DomainError) as caught:
+            PRESETS["gspo"].loss(logp, logp, rewards, mask)
+        assert caught.value.argument == "rewards"

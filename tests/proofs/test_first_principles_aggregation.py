@@ -47,6 +47,11 @@ def first_order(law: aggregation.Law, size: int) -> tuple[F, F]:
     return 2 * rate - value, bound
 
 
+def only_the_covariance(law: aggregation.Law) -> F:
+    """Cov(g, L)."""
+    return lengths.covariance(law, lambda y: y[0] * y[1], lengths.entry(2))
+
+
 def product_of_means(law: aggregation.Law) -> F:
     """E[g] E[1/L]."""
     return aggregation.policy_gradient(law) * total_rational(c / y[2] for c, y in law)
@@ -69,6 +74,7 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("batch-group-gap", {"closed_form": lambda batch, g, alpha: F(0)}),
     ("batch-or-group", {"group_form": aggregation.whole_batch}),
     ("token-mean-ratio", {"closed_form": first_order}),
+    ("token-mean-ratio", {"leading": only_the_covariance}),
     ("grpo-length", {"closed_form": product_of_means}),
     ("split", {"error": lambda parts: -splitting.count_covariance(parts)}),
     ("sequence-mean-split", {"error": lambda parts: F(0)}),

@@ -24,6 +24,14 @@ def of_grpo(method: str, rewards: Any, lengths: Any, alpha: Any) -> Any:
     return full_losses.prefactor("grpo", rewards, lengths, alpha)
 
 
+def without_weights(method: str, rewards: Any, lengths: Any, alpha: Any) -> Any:
+    """Right for the methods, and as if all weights were 1/G."""
+    factor, scales = full_losses.prefactor(method, rewards, lengths, alpha)
+    return (
+        (factor / len(lengths), [Surd(1)] * len(lengths)) if "any" in method else (factor, scales)
+    )
+
+
 MUTANTS: list[tuple[str, str, dict[str, Any]]] = [
     (
         "surrogates.on-policy",
@@ -37,6 +45,9 @@ MUTANTS: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("surrogates.full-loss", "token sums", {"closed_form": without_lengths}),
     ("surrogates.full-loss", "GRPO's prefactor", {"closed_form": of_grpo}),
+    ("surrogates.full-loss", "weights do not matter", {"closed_form": without_weights}),
+    ("surrogates.full-loss", "the penalty of k1", {"pull": lambda r: F(1)}),
+    ("surrogates.full-loss", "the other ratio", {"pull": lambda r: 1 - 1 / r}),
     (
         "surrogates.clip-gradient",
         "clipped for both signs",
