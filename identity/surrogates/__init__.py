@@ -8,8 +8,8 @@ Conventions that every function here keeps:
 * **Arrays, integers, checks**: as in `identity.groups`. float16 and bfloat16 compute in float32.
   Several arguments have the dtype of their promotion. Checks look at values where these are
   visible, through two reductions of the whole batch; under ``jit``, ``vmap`` and ``torch.compile``
-  only shapes and dtypes are checked. With ``fullgraph=True`` torch raises an error of its own, which
-  quotes ours.
+  only shapes and dtypes are checked. With ``fullgraph=True`` torch raises an error of its own,
+  which quotes ours.
 * **Differentiation** is with respect to ``logp`` alone. ``old_logp``, ``ref_logp`` and advantages
   are constants, so that giving ``logp`` twice means on policy.
 * **Masked tokens** never matter, whatever lies there: NaN, ±inf, 1e30. They have value 0 and
