@@ -28,6 +28,8 @@ from identity.surrogates import policy_loss
 
 torch = pytest.importorskip("torch")
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*compute_policy_loss:FutureWarning")  # of verl
+
 ROWS, WIDTH = 512, 2048
 ROUNDS = 15
 CLIP = 0.2
