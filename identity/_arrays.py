@@ -39,14 +39,18 @@ __all__ = [
     "mask_argument",
     "name_of",
     "namespace",
+    "placement",
     "quiet",
     "real_argument",
     "require_all",
     "require_exact",
     "require_finite",
+    "require_ids",
     "require_not_empty",
     "require_real",
+    "returned",
     "scalar",
+    "signed",
     "smallest_normal",
     "stop_gradient",
 ]
@@ -266,9 +270,7 @@ def require_exact(xp: Namespace, argument: str, array: Array, dtype: DType) -> N
     if _INTEGERS.get(name, 0) <= largest or not inspectable(array):
         return
     unsigned = name.startswith("u")
-    values = array
-    if unsigned and array_api_compat.is_torch_namespace(xp):
-        values = xp.astype(array, xp.int64)  # torch compares few unsigned ones; 2^63 turns negative
+    values = signed(xp, array)
     good = (values >= (0 if unsigned else -largest)) & (values <= largest)
     rule = f"hold integers of at most {largest} in magnitude, which {name_of(dtype)} holds exactly"
     require_all(xp, argument, array, good, rule)
@@ -337,19 +339,46 @@ def mask_argument(xp: Namespace, mask: Array) -> Array:
     """A mask of bools, or of 0 and 1, as bools; checked where it is visible."""
     if dtype_name(mask) == "bool":
         return mask
-    values = mask
-    if array_api_compat.is_torch_namespace(xp) and dtype_name(mask).startswith("uint"):
-        values = xp.astype(mask, xp.int64)  # torch compares few unsigned integers
+    values = signed(xp, mask)
     if inspectable(mask):
         require_all(xp, "mask", mask, (values == 0) | (values == 1), "be 0 or 1")
     return values != 0
 
 
+def placement(array: Array) -> dict[str, Any]:
+    """Keyword arguments that create a constant beside the array.
+
+    NumPy has one device; JAX moves constants by itself, and its tracers have no device.
+    """
+    if array_api_compat.is_numpy_array(array) or array_api_compat.is_jax_array(array):
+        return {}
+    return {"device": array.device} if hasattr(array, "device") else {}
+
+
+def require_ids(ids: Array, shape: tuple[int, ...], rule: str) -> None:
+    """Raise unless the ids of groups have that shape, as the rule says, and are integers."""
+    if tuple(ids.shape) != shape:
+        raise DomainError("groups", tuple(ids.shape), rule)
+    if not is_integral(ids):
+        raise DomainError("groups", dtype_name(ids), "hold integer ids")
+
+
+def signed(xp: Namespace, integers: Array) -> Array:
+    """Unsigned integers of torch, which sorts and compares few of them, as int64, one to one."""
+    if array_api_compat.is_torch_namespace(xp) and dtype_name(integers).startswith("uint"):
+        return xp.astype(integers, xp.int64)  # 2^63 and above turn negative
+    return integers
+
+
+def returned(xp: Namespace, value: Array, dtype: DType) -> Array:
+    """The result in the dtype of the input; `astype` copies even where nothing changes."""
+    return value if value.dtype == dtype else xp.astype(value, dtype)
+
+
 def finish(xp: Namespace, result: Array, dtype: DType, argument: str) -> Array:
     """The result in the caller's dtype; raise if it is visible and not finite there."""
     with quiet(xp):
-        if result.dtype != dtype:  # `astype` copies even where nothing changes
-            result = xp.astype(result, dtype)
+        result = returned(xp, result, dtype)
         if inspectable(result):
             rule = f"give a result that {name_of(dtype)} can hold"
             require_all(xp, argument, stop_gradient(result), xp.isfinite(result), rule)

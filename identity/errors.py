@@ -23,15 +23,16 @@ class DomainError(ValueError):
         As passed, so that a caller can react to them without parsing the message.
     """
 
-    # No call of ValueError's own initialiser, which torch.compile does not trace. Python has put
-    # the arguments into `args`, from which an error is unpickled (multiprocessing).
     def __init__(self, argument: str, value: object, rule: str) -> None:
         self.argument = argument
         self.value = value
         self.rule = rule
-
-    def __str__(self) -> str:
-        shown = repr(self.value)
+        shown = repr(value)
         if len(shown) > 120:
             shown = shown[:117] + "..."
-        return f"{self.argument} must {self.rule}; got {shown}"
+        # As ValueError would, whose initialiser torch.compile does not trace.
+        self.args = (f"{argument} must {rule}; got {shown}",)
+
+    def __reduce__(self) -> tuple[type[DomainError], tuple[str, object, str]]:
+        # Without this, unpickling (multiprocessing) would call __init__ with the message alone.
+        return type(self), (self.argument, self.value, self.rule)

@@ -237,8 +237,14 @@ FLOAT16_RELATIVE = 1e-3
 SECOND_DERIVATIVE_RELATIVE = 1e-12
 # A dozen operations in float32 (6e-8 each), where only the size of the result is in doubt.
 FLOAT32_RELATIVE = 1e-5
-# A weight times an exponential in float64: four eps.
+# A weight times an exponential in float64: four eps. The same of a slope that is a ratio.
 PRODUCT_RELATIVE = 1e-15
+# A variance over a count, from sums of five: 45 eps.
+SHARE_RELATIVE = 1e-14
+# Two predicted gradients this close are the same prediction; those of other methods differ by more
+# than this of the largest entry.
+SAME_PREDICTION = 1e-9
+OTHER_PREDICTION = 1e-3
 
 
 # --- aggregation: in ulp of the computing dtype ------------------------------------------------

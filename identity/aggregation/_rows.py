@@ -30,7 +30,6 @@ from identity._arrays import (
     Namespace,
     as_arrays,
     computing,
-    dtype_name,
     floating_dtype,
     inspectable,
     is_integral,
@@ -39,6 +38,7 @@ from identity._arrays import (
     quiet,
     require_all,
     require_exact,
+    require_ids,
 )
 from identity.aggregation._methods import Method, constant_argument, method_of
 from identity.aggregation._tree import group_totals, tree_sum
@@ -114,11 +114,9 @@ def prepare(
     if loss is not None and tuple(given["loss"].shape) != shape:
         rule = f"have the shape of mask, {shape}"
         raise DomainError("loss", tuple(given["loss"].shape), rule)
-    if groups is not None and tuple(given["groups"].shape) != shape[:1]:
+    if groups is not None:
         rule = f"have one id for each row of mask, shape {shape[:1]}"
-        raise DomainError("groups", tuple(given["groups"].shape), rule)
-    if groups is not None and not is_integral(given["groups"]):
-        raise DomainError("groups", dtype_name(given["groups"]), "hold integer ids")
+        require_ids(given["groups"], shape[:1], rule)
     kept = floating_argument(xp, dtype) if loss is None else floating_dtype(xp, given["loss"])
     if loss is not None:
         require_exact(xp, "loss", given["loss"], computing(xp, kept))

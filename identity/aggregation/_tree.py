@@ -14,7 +14,7 @@ from typing import Any
 
 import array_api_compat
 
-from identity._arrays import Array, Namespace
+from identity._arrays import Array, Namespace, signed
 
 __all__ = ["group_totals", "tree_sum"]
 
@@ -71,8 +71,7 @@ def group_totals(xp: Namespace, ids: Array, values: Array) -> tuple[Array, Array
     a segmented scan by doubling: after step j each place holds the sum of up to 2**j places before
     it in its own group. All libraries do the same operations in the same order.
     """
-    if array_api_compat.is_torch_namespace(xp) and str(ids.dtype).startswith("torch.uint"):
-        ids = xp.astype(ids, xp.int64)  # torch sorts no wide unsigned integers; one to one
+    ids = signed(xp, ids)
     rows = int(ids.shape[0])
     order = xp.argsort(ids, stable=True)
     ranked = xp.take(ids, order, axis=0)

@@ -55,10 +55,7 @@ class LogFormatError(DomainError):
         self.path, self.line, self.column, self.unit = path, line, column, unit
         self._absent = value is _ABSENT
         shown = "" if self._absent else f"; got {_shortened(ascii(value))}"
-        self._message = f"{place} must {printable(rule)}{shown}"
-
-    def __str__(self) -> str:
-        return self._message
+        self.args = (f"{place} must {printable(rule)}{shown}",)
 
     def __reduce__(self) -> Any:
         value = _ABSENT if self._absent else self.value

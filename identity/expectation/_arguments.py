@@ -16,13 +16,14 @@ from identity._arrays import (
     integer_argument,
     largest_float,
     name_of,
+    placement,
     require_all,
     require_exact,
     require_not_empty,
     smallest_normal,
 )
 from identity.errors import DomainError
-from identity.expectation._binomial import MAX_GROUP_SIZE, placement
+from identity.expectation._binomial import MAX_GROUP_SIZE
 
 __all__ = [
     "arguments",
@@ -33,7 +34,6 @@ __all__ = [
     "require_fits",
     "require_interior",
     "require_unit",
-    "returned",
 ]
 
 _LARGEST = 2**53
@@ -68,11 +68,6 @@ def arguments(**values: object) -> tuple[Namespace, list[Array], DType]:
             raise DomainError(name, value, f"be an integer of at most {largest} in magnitude")
         arrays[name] = xp.asarray(number(name, value), dtype=compute, **placement(like))
     return xp, [xp.astype(arrays[k], compute) for k in values], dtype
-
-
-def returned(xp: Namespace, value: Array, dtype: DType) -> Array:
-    """The result in the dtype of the input."""
-    return xp.astype(value, dtype) if value.dtype != dtype else value
 
 
 def require_unit(xp: Namespace, argument: str, array: Array) -> None:

@@ -31,7 +31,7 @@ import array_api_compat
 import numpy as np
 import numpy.typing as npt
 
-from identity._arrays import Array, Namespace
+from identity._arrays import Array, Namespace, placement
 
 __all__ = [
     "MAX_GROUP_SIZE",
@@ -40,7 +40,6 @@ __all__ = [
     "binomial_mean",
     "evaluate",
     "fit",
-    "placement",
     "running_mean",
     "window",
 ]
@@ -230,16 +229,6 @@ def _chebyshev_to_powers(order: int) -> Floats:
         shifted = np.concatenate(([0.0], matrix[:-1, k - 1]))
         matrix[:, k] = 4 * shifted - 2 * matrix[:, k - 1] - matrix[:, k - 2]
     return matrix
-
-
-def placement(array: Array) -> dict[str, Any]:
-    """Keyword arguments that create a constant beside the array.
-
-    NumPy has one device; JAX moves constants by itself, and its tracers have no device.
-    """
-    if array_api_compat.is_numpy_array(array) or array_api_compat.is_jax_array(array):
-        return {}
-    return {"device": array.device} if hasattr(array, "device") else {}
 
 
 def evaluate(xp: Namespace, table: Table, v: Array) -> Array:

@@ -8,9 +8,16 @@ from fractions import Fraction
 
 import numpy as np
 
-from identity._arrays import Array, inspectable, integer_argument, largest_float, require_all
+from identity._arrays import (
+    Array,
+    inspectable,
+    integer_argument,
+    largest_float,
+    require_all,
+    returned,
+)
 from identity.errors import DomainError
-from identity.expectation._arguments import arguments, number, require_interior, returned
+from identity.expectation._arguments import arguments, number, require_interior
 from identity.expectation._binomial import binomial_mean, window
 from identity.expectation.weight import grpo_coefficients
 from identity.proven import proven

@@ -11,17 +11,17 @@ from identity._arrays import (
     dtype_name,
     inspectable,
     largest_float,
+    placement,
     quiet,
     require_all,
+    returned,
 )
 from identity.expectation._arguments import (
     arguments,
     group_size_argument,
     require_interior,
     require_unit,
-    returned,
 )
-from identity.expectation._binomial import placement
 from identity.expectation._powers import (
     complement_power,
     log_complement,

@@ -8,7 +8,7 @@ from functools import lru_cache
 import array_api_compat
 import numpy as np
 
-from identity._arrays import Array
+from identity._arrays import Array, returned
 from identity.expectation._arguments import (
     arguments,
     bessel_factor,
@@ -16,7 +16,6 @@ from identity.expectation._arguments import (
     group_size_argument,
     require_interior,
     require_unit,
-    returned,
 )
 from identity.expectation._binomial import Floats, Table, binomial_mean, evaluate, fit, running_mean
 from identity.expectation._powers import any_success, minor, mixed_from_minor

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from identity._arrays import Array, Namespace
+from identity._arrays import Array, Namespace, returned
 from identity.errors import DomainError
 from identity.expectation._arguments import (
     arguments,
@@ -17,7 +17,6 @@ from identity.expectation._arguments import (
     require_fits,
     require_interior,
     require_unit,
-    returned,
 )
 from identity.expectation._binomial import Floats, Table, binomial_mean, evaluate, fit
 from identity.expectation._powers import (

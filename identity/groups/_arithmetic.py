@@ -17,8 +17,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-import array_api_compat
-
 from identity._arrays import (
     Array,
     DType,
@@ -28,14 +26,15 @@ from identity._arrays import (
     dtype_name,
     floating_dtype,
     inspectable,
-    is_integral,
     largest_float,
     quiet,
     require_all,
     require_exact,
     require_finite,
+    require_ids,
     require_not_empty,
     scalar,
+    signed,
 )
 from identity.errors import DomainError
 
@@ -195,8 +194,7 @@ class Ragged:
     @classmethod
     def of(cls, xp: Namespace, ids: Array, dtype: DType) -> Ragged:
         """The layout for integer `ids` of shape (N,)."""
-        if array_api_compat.is_torch_namespace(xp) and dtype_name(ids).startswith("uint"):
-            ids = xp.astype(ids, xp.int64)  # torch sorts no wide unsigned integers; one to one
+        ids = signed(xp, ids)
         rollouts = int(ids.shape[0])
         order = xp.argsort(ids, stable=True)
         ranked = xp.take(ids, order, axis=0)
@@ -344,10 +342,8 @@ def deviations_of(rewards: Any, groups: Any) -> tuple[Namespace, DType, Deviatio
         raise DomainError("rewards", shape, "be flat, shape (N,), when groups are given")
     elif shape[0] < 2:
         raise DomainError("rewards", shape, "hold at least two rollouts")
-    elif tuple(arrays[1].shape) != shape:
-        raise DomainError("groups", tuple(arrays[1].shape), f"have the shape of rewards, {shape}")
-    elif not is_integral(arrays[1]):
-        raise DomainError("groups", dtype_name(arrays[1]), "hold integer ids")
+    else:
+        require_ids(arrays[1], shape, f"have the shape of rewards, {shape}")
     values = converted(xp, "rewards", arrays[0], dtype)
     layout: Layout = Dense(shape[-1]) if groups is None else Ragged.of(xp, arrays[1], values.dtype)
     return xp, dtype, deviations(xp, layout, values)

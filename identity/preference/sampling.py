@@ -15,9 +15,10 @@ from identity._arrays import (
     quiet,
     require_all,
     require_not_empty,
+    returned,
 )
 from identity.expectation import silent_rate
-from identity.expectation._arguments import arguments, require_interior, require_unit, returned
+from identity.expectation._arguments import arguments, require_interior, require_unit
 from identity.groups._arithmetic import converted
 from identity.preference._arguments import require_same_shape, require_weights
 from identity.proven import proven

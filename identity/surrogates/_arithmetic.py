@@ -1,4 +1,4 @@
-"""Constants, and what automatic differentiation needs: stopped gradients and clamps.
+"""Constants, clamps and copies whose derivatives are the same in every library.
 
 Everything is computed from logarithms. A ratio is exp of a log-ratio that was clamped before, so
 no exponential overflows, no branch that is not taken makes an infinite derivative, and a clip of
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import array_api_compat
 
-from identity._arrays import Array, Namespace
+from identity._arrays import Array, Namespace, placement
 from identity.errors import DomainError
 
 __all__ = [
@@ -49,9 +49,7 @@ LOWEST = -(2.0**100)
 
 def filled(xp: Namespace, value: float, like: Array) -> Array:
     """A 0-d constant of the dtype and on the device of an array."""
-    if array_api_compat.is_jax_array(like):
-        return xp.asarray(value, dtype=like.dtype)  # tracers have no device
-    return xp.full((), value, dtype=like.dtype, device=array_api_compat.device(like))
+    return xp.full((), value, dtype=like.dtype, **placement(like))
 
 
 def clamp(

@@ -26,9 +26,10 @@ from identity._arrays import (
     quiet,
     require_all,
     require_exact,
+    returned,
     stop_gradient,
 )
-from identity.aggregation._rows import Zeroed
+from identity.aggregation._rows import Zeroed, nonzero
 from identity.aggregation._tree import tree_sum
 from identity.errors import DomainError
 from identity.surrogates._arithmetic import (
@@ -112,7 +113,7 @@ class Tokens:
             return difference
         assert self.keep is not None
         length = self.xp.sum(self.xp.astype(self.keep, self.xp.int32), axis=1)
-        length = self.xp.where(length == 0, self.xp.ones_like(length), length)
+        length = nonzero(self.xp, length)
         with quiet(self.xp):
             # In an order that no padding changes.
             mean = tree_sum(self.xp, difference) / self.xp.astype(length, difference.dtype)
@@ -163,8 +164,7 @@ def tokens_of(logp: Any, mask: Any, *, advantages: Any = None, **others: Any) ->
         if dtype_name(given[name]) == "bool":
             raise DomainError(name, "bool", "hold numbers")
         require_exact(xp, name, given[name], compute)
-        if given[name].dtype != compute:  # `astype` copies even where nothing changes
-            given[name] = xp.astype(given[name], compute)
+        given[name] = returned(xp, given[name], compute)
     keep = mask_argument(xp, given["mask"]) if mask is not None else None
     kept = _numbers(xp, given["mask"], compute) if mask is not None else None
     weights = given.get("advantages")

@@ -8,24 +8,22 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-import array_api_compat
-
 from identity._arrays import (
     Array,
     Namespace,
     as_arrays,
     computing,
-    dtype_name,
     finish,
     floating_dtype,
     inspectable,
     integer_argument,
     is_floating,
-    is_integral,
+    placement,
     quiet,
     real_argument,
     require_all,
     require_exact,
+    require_ids,
 )
 from identity.aggregation import PartialSums, aggregate, partial_sums
 from identity.aggregation._methods import METHODS, alpha_argument
@@ -398,11 +396,8 @@ def _checked_groups(logp: Any, groups: Any) -> Any:
     if groups is None:
         return None
     _, (like, ids) = as_arrays(logp=logp, groups=groups)
-    shape, rows = tuple(ids.shape), tuple(like.shape)[:1]
-    if shape != rows:
-        raise DomainError("groups", shape, f"have one id for each row of logp, shape {rows}")
-    if not is_integral(ids):
-        raise DomainError("groups", dtype_name(ids), "hold integer ids")
+    rows = tuple(like.shape)[:1]
+    require_ids(ids, rows, f"have one id for each row of logp, shape {rows}")
     return ids
 
 
@@ -428,6 +423,4 @@ def _require_group_size(rewards: Any, groups: Any, size: int) -> None:
 def _row_ids(xp: Namespace, rewards: Array) -> Array:
     """0, …, 0, 1, …, 1, …: the row of each element."""
     prompts, size = (int(n) for n in rewards.shape)
-    if array_api_compat.is_jax_array(rewards):
-        return xp.arange(prompts * size) // size
-    return xp.arange(prompts * size, device=array_api_compat.device(rewards)) // size
+    return xp.arange(prompts * size, **placement(rewards)) // size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from identity._arrays import Array, quiet
+from identity._arrays import Array, quiet, returned
 from identity.proven import proven
 from identity.surrogates._arithmetic import choice, clamp, spread
 from identity.surrogates._tokens import LEVELS, tokens_of
@@ -83,4 +83,4 @@ def importance_ratio(logp: Array, old_logp: Array, mask: Array, *, level: str = 
     with quiet(xp):
         ratio = xp.exp(clamp(xp, log_ratio, high=tokens.saturation))
         ratio = tokens.masked(spread(xp, ratio, int(tokens.logp.shape[1])))
-        return ratio if ratio.dtype == tokens.dtype else xp.astype(ratio, tokens.dtype)
+        return returned(xp, ratio, tokens.dtype)

@@ -259,6 +259,11 @@ def ratio_expansion(law: Law, size: int) -> tuple[Fraction, Fraction]:
     return value, (fourth + pairs) / (2 * size**3 * mean**3)
 
 
+def token_mean(group: Sequence[Numbers]) -> Fraction:
+    """Σ g_i/ΣL_i."""
+    return total_rational(r * s for r, s, _ in group) / total_rational(n for *_, n in group)
+
+
 def leading_covariance(law: Law) -> Fraction:
     """Cov(g, L) − r Var L."""
     rate = policy_gradient(law) / expectation(law, entry(2))
@@ -284,14 +289,10 @@ def token_mean_ratio(
         count.equal(leading(law), cross, "Cov(g − rL, L)", law=law)
         for length in (F(1), F(5, 2)):
             alike = [(chance, (reward, score, length)) for chance, (reward, score, _) in law]
-            found = over_groups(
-                alike, 3, lambda z: total_rational(y[0] * y[1] for y in z) / sum(y[2] for y in z)
-            )
+            found = over_groups(alike, 3, token_mean)
             count.equal(found, policy_gradient(law) / length, "one length", L=length)
         for size in range(1, 9 if len(law) == 2 else 7):
-            found = over_groups(
-                law, size, lambda z: total_rational(y[0] * y[1] for y in z) / sum(y[2] for y in z)
-            )
+            found = over_groups(law, size, token_mean)
             value, bound = closed_form(law, size)
             count.true(abs(found - value) <= bound, "within the bound", G=size, found=found)
     return count.cases

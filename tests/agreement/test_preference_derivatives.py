@@ -319,4 +319,4 @@ def test_equal_means_have_no_slope(mode: str) -> None:
     means, variances = np.full(5, 0.1), np.full(5, 0.25)
     by_means, by_variances, _ = MODES[mode](budget, means, variances, np.ones(5))
     assert (by_means == 0.0).all()
-    np.testing.assert_allclose(by_variances, 1 / 15, rtol=1e-14)
+    np.testing.assert_allclose(by_variances, 1 / 15, rtol=tolerances.SHARE_RELATIVE)

@@ -172,9 +172,11 @@ def test_other_prefactors_are_refused(name: str) -> None:
     own = predicted(name, size)
     for other in NAMES:
         wrong = predicted(other, size)
-        if np.allclose(wrong, own, rtol=1e-9):  # grpo and two_grpo at G = 2
+        if np.allclose(wrong, own, rtol=tolerances.SAME_PREDICTION):  # grpo and two_grpo at G = 2
             continue
-        assert np.abs(actual - wrong).max() > 1e-3 * np.abs(actual).max(), other
+        assert np.abs(actual - wrong).max() > tolerances.OTHER_PREDICTION * np.abs(actual).max(), (
+            other
+        )
 
 
 def test_clipping_changes_nothing_on_policy() -> None:

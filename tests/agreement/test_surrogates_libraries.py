@@ -31,17 +31,21 @@ LIGER: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+def sample(seed: int, spread: float) -> tuple[np.ndarray, ...]:
+    """log π_old, log π, log π_ref, a number for each response, and the mask."""
+    rng = np.random.default_rng(seed)
+    old = rng.uniform(-3, 0, (ROWS, WIDTH))
+    logp, ref = (old + rng.normal(0, spread, old.shape) for _ in range(2))
+    numbers = rng.normal(size=ROWS)
+    return old, logp, ref, numbers, np.arange(WIDTH) < rng.integers(1, WIDTH + 1, (ROWS, 1))
+
+
 @pytest.mark.parametrize("name", LIGER)
 @pytest.mark.parametrize("spread", [1e-4, 0.3, 1.0])
 def test_liger(name: str, spread: float) -> None:
     torch = load_or_skip("torch").xp
     module = pytest.importorskip("liger_kernel.chunked_loss.grpo_loss")
-    rng = np.random.default_rng(3)
-    old = rng.uniform(-3, 0, (ROWS, WIDTH))
-    logp, ref = (torch.asarray(old + rng.normal(0, spread, old.shape)) for _ in range(2))
-    old = torch.asarray(old)
-    advantages = torch.asarray(rng.normal(size=ROWS))
-    mask = torch.asarray(np.arange(WIDTH) < rng.integers(1, WIDTH + 1, (ROWS, 1)))
+    old, logp, ref, advantages, mask = map(torch.asarray, sample(3, spread))
     preset = dataclasses.replace(PRESETS[name], per_group=False)
     results = []
     for theirs in (False, True):
@@ -70,13 +74,8 @@ def test_liger(name: str, spread: float) -> None:
 def test_polgrad(name: str, spread: float) -> None:
     torch = load_or_skip("torch").xp
     polgrad = pytest.importorskip("polgrad")
-    rng = np.random.default_rng(7)
-    old = rng.uniform(-3, 0, (ROWS, WIDTH))
-    logp, ref = (torch.asarray(old + rng.normal(0, spread, old.shape)) for _ in range(2))
-    old = torch.asarray(old)
+    old, logp, ref, rewards, mask = map(torch.asarray, sample(7, spread))
     groups = torch.asarray(np.arange(ROWS) // 2)
-    rewards = torch.asarray(rng.normal(size=ROWS))
-    mask = torch.asarray(np.arange(WIDTH) < rng.integers(1, WIDTH + 1, (ROWS, 1)))
     # Bessel and eps as polgrad has them; and the token mean over the batch.
     preset = dataclasses.replace(PRESETS[name], per_group=False, ddof=1, eps=1e-4)
     kind = {"rloo": "rloo", "dr_grpo": "dr_grpo"}.get(name, "grpo")

@@ -52,6 +52,13 @@ def raises(argument: str, value: object, rule: str, call: Callable[[], Any]) -> 
     assert (again.argument, again.rule) == (error.argument, error.rule)
 
 
+def test_an_error_by_keywords_travels_too() -> None:
+    error = DomainError(argument="p", value=2, rule="lie in [0, 1]")
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error) == "p must lie in [0, 1]; got 2"
+    assert again.args == error.args == (str(error),)
+
+
 def first_argument(function: Callable[..., Any]) -> str:
     return "advantages" if function is group_update else "rewards"
 
