@@ -34,7 +34,16 @@ __all__ = [
     "used_by",
 ]
 
-TOPICS = ("groups", "expectation", "preference", "aggregation", "surrogates")
+TOPICS = (
+    "groups",
+    "expectation",
+    "preference",
+    "aggregation",
+    "surrogates",
+    "dynamics",
+    "difficulty",
+    "distillation",
+)
 
 Progress = Callable[[Theorem, "Report | None"], None]  # None: its check begins
 

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import aggregation, expectation, groups, preference, surrogates
+from . import (
+    aggregation,
+    difficulty,
+    distillation,
+    dynamics,
+    expectation,
+    groups,
+    preference,
+    surrogates,
+)
 from .definitions import FirstPrinciplesError
 
 __all__ = ["CHECKS", "FirstPrinciplesError", "check"]
@@ -19,6 +28,9 @@ CHECKS: dict[str, Callable[[], int]] = {
     **preference.CHECKS,
     **surrogates.CHECKS,
     **aggregation.CHECKS,
+    **dynamics.CHECKS,
+    **difficulty.CHECKS,
+    **distillation.CHECKS,
 }
 
 

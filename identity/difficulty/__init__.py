@@ -1,0 +1,3 @@
+"""Topic ``difficulty``."""
+
+__all__: list[str] = []

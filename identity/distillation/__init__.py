@@ -1,0 +1,3 @@
+"""Topic ``distillation``."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Topic ``dynamics``."""
+
+__all__: list[str] = []

@@ -1,0 +1,5 @@
+"""Topic ``difficulty``."""
+
+from proofs.kernel.theorem import Theorem
+
+THEOREMS: tuple[Theorem, ...] = ()

@@ -1,0 +1,5 @@
+"""Topic ``distillation``."""
+
+from proofs.kernel.theorem import Theorem
+
+THEOREMS: tuple[Theorem, ...] = ()

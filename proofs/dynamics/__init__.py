@@ -1,0 +1,5 @@
+"""Topic ``dynamics``."""
+
+from proofs.kernel.theorem import Theorem
+
+THEOREMS: tuple[Theorem, ...] = ()
