@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 METADATA := pyproject.toml constraints.txt
 
-.PHONY: help prove test docs lint lint-docs bench peers readme clean
+.PHONY: help prove test docs lint lint-docs bench experiments peers readme clean
 .NOTPARALLEL:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make docs    build the pages into docs/_build/html"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make bench   run the benchmarks"
+	@echo "make experiments   run every experiment again; writes experiments/results"
 	@echo "make peers   compare with other libraries, which it installs"
 	@echo "make readme  put what the commands print into README.md"
 	@echo "make clean   remove the environment and everything built"
@@ -49,6 +50,10 @@ peers: $(VENV)/stamp-peers
 
 bench: $(VENV)/stamp-bench $(VENV)/stamp-peers
 	$(BIN)/python -m pytest benchmarks/bench_*.py
+
+experiments: $(VENV)/stamp-bench
+	@# One that was interrupted goes on where it stopped.
+	@for file in experiments/*.py; do echo $$file; $(BIN)/python $$file || exit 1; done
 
 readme: $(VENV)/stamp-test
 	$(BIN)/python docs/refresh_readme.py

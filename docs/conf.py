@@ -24,6 +24,7 @@ extensions = [
     "markdown_page",
     "public_names",
     "theory_figures",
+    "experiment_pages",
 ]
 exclude_patterns = ["_build"]
 nitpicky = True

@@ -15,6 +15,7 @@ from sympy.printing.pretty.pretty_symbology import greek_unicode
 
 from proofs.kernel.terms import (
     BetaMean,
+    DefiniteIntegral,
     PoissonMean,
     RolloutMean,
     Rounded,
@@ -167,6 +168,9 @@ class Plain:
         if isinstance(e, PoissonMean):
             body, var, rate = map(self.text, e.args)
             return f"E[{body}; {var} ~ Poisson({rate})]", ATOM
+        if isinstance(e, DefiniteIntegral):
+            body, var, low, high = map(self.text, e.args)
+            return f"∫[{body}; {var} = {low} … {high}]", ATOM
         if isinstance(e, Rounded):
             body, bits = map(self.text, e.args)
             return f"round_{{{bits} bits}}({body})", ATOM

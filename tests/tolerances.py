@@ -292,3 +292,42 @@ SIX_DECIMALS = 0.5e-6
 # Another library's loss and gradient in float64, relative to the largest entry; the value may
 # cancel to a hundredth of its terms, and k3 written as exp(y) − 1 − y to less.
 LIBRARY_RELATIVE = 1e-12
+
+# --- difficulty: in eps of the computing dtype --------------------------------------------------
+# A power to 1 ulp, a rounded complement, a root, a quotient. Measured: 2.2 over the whole atlas.
+ATLAS_EPS = 12.0
+# One power; measured 0.9. Two of them, a complement and the exponential that makes up for its
+# rounding; measured 1.5.
+TSALLIS_EPS = 2.0
+KERNEL_EPS = 6.0
+# 1 − δ²: a square or a product of a sum and a difference. sech²: expm1 (3 ulp in XLA), once
+# squared in the sinh and once in the result. Measured: 0.7 and 4.1; derivatives 1.0 and 4.5.
+MINIMAX_EPS = {"relative": 2.0, "log": 8.0}
+MINIMAX_DERIVATIVE_EPS = {"relative": 4.0, "log": 16.0}
+# A complement or a difference of counts, quotients, a root.
+SNR_EPS = 3.0
+SUCCESS_EPS = 2.0
+# Derivatives, relative to |w'| + |w|/(p(1 − p)). Measured: 2.4.
+ATLAS_DERIVATIVE_EPS = 16.0
+
+
+def exponent_eps(exponent: float, log_p: float) -> float:
+    """Autodiff lowers an exponent by 1 in floats: half an ulp of it, times |log p|."""
+    return (1.0 + abs(exponent)) * abs(log_p)
+
+
+def escort_eps(labels: int, q: float, log_ratio: float) -> float:
+    """Ratios to 1 ulp (from fourth roots: 5) and the rounding of 1/q, both raised to 1/q; a sum in
+    any order."""
+    return labels + 8.0 + (4.0 + abs(log_ratio)) / q
+
+
+def efficiency_eps(prompts: int) -> float:
+    """Three sums of positive terms, one of them squared; ratios to the largest, products."""
+    return 2.0 * prompts + 16.0
+
+
+def pool_ulp(draws: int, power: float, log_factor: float) -> float:
+    """Relative to the terms: a sum in any order, another raised to a power, and the logarithm of
+    w̄^(1 − q), by which the rounding of that exponent counts."""
+    return (1.0 + abs(power)) * (draws + 2.0) + 8.0 + abs(log_factor)

@@ -8,6 +8,7 @@ positivity procedure must discharge at once. Atoms and the relations used betwee
 * ``√f``: a generator t with t² = f. ``√(fg) = √f √g`` is used only after f, g ≥ 0 is proved;
 * ``xⁿ`` with n an integer form: generators ``x^symbol`` and integer exponents, x ≠ 0 proved;
 * ``n!`` and binomials: shifted to a common base, after 0 ≤ k ≤ n is proved;
+* ``sin(x)``: sin(x)² = 1 − cos(x)², and −1 ≤ cos(x) ≤ 1;
 * ``exp(x)``: exp(x + y) = exp(x) exp(y), exp(-x) = 1/exp(x); a real power of a positive base
   likewise;
 * a sum over a group or an array: linear in its moments, see :mod:`proofs.kernel.moments`.
@@ -124,6 +125,10 @@ class Algebra:
             return self._power(e.base, e.exp)
         if isinstance(e, sp.exp):
             return self._exponential(e.args[0])
+        if isinstance(e, sp.sin | sp.cos):
+            return self._circular(e)
+        if e is sp.pi:
+            return self.atom(e, "+"), self.one
         if isinstance(e, sp.beta):
             positive = all(self.nonnegative(a, strict=True) for a in e.args)
             return self.atom(canonical(e), "+" if positive else None), self.one
@@ -205,6 +210,21 @@ class Algebra:
             piece = self.atom(canonical(sp.exp(rest)), "+") ** abs(count)
             result = self._times(result, (piece, self.one) if count > 0 else (self.one, piece))
         return result
+
+    def _circular(self, e: sp.Expr) -> Fraction:
+        """sin(x)² = 1 − cos(x)²; x itself in normal form, so that equal angles give one atom."""
+        top, bottom = self.fraction(e.args[0])
+        scale = fmpq(bottom.leading_coefficient())
+        x = self.to_expr(top / scale) / self.to_expr(bottom / scale)
+        again = e.func(x)
+        if not isinstance(again, sp.sin | sp.cos) or again.args[0] != x:
+            return self.fraction(again)  # a known value, or the sign taken out
+        cosine = self.atom(sp.cos(x))
+        if isinstance(e, sp.cos):
+            return cosine, self.one
+        sine = self.atom(again)
+        self.squares[self.index[again]] = self.one - cosine**2
+        return sine, self.one
 
     def _real_power(self, base: sp.Expr, exponent: sp.Expr) -> Fraction:
         """x^(a·y + b·z) = (x^y)^a (x^z)^b for x > 0, and (x·w)^y = x^y w^y for x, w > 0."""
@@ -523,6 +543,9 @@ class Algebra:
     def learn_positive(self, expr: sp.Expr) -> None:
         """Remember that a term is > 0 on the domain (an admitted fact, never a guess)."""
         self.positive.append(sp.sympify(expr))
+        top, bottom = self.fraction(expr)
+        if bottom == self.one and top in self.gens[: len(self.atoms)]:
+            self.signs[self.gens.index(top)] = "+"
 
     def _known_sign(self, poly: Poly) -> int:
         """Whether the polynomial is a rational multiple of one known to be positive."""
@@ -573,6 +596,8 @@ class Algebra:
             variables.append(Real(entry, *bounds))
             for bound in bounds[:2]:
                 used |= set() if bound is None else bound.free_symbols
+        for cosine in sorted((a for a in used if isinstance(a, sp.cos)), key=str):
+            variables.append(Real(cosine, -1, 1, False, False))
         for v in reversed(self.domain.variables):  # those used, and those that bound them
             if v.symbol in used:
                 variables.insert(0, v)
@@ -776,7 +801,7 @@ class _Slack:
         for i, n in enumerate(degrees):
             if n:
                 key = self.algebra.atoms[i]
-                if isinstance(key, sp.Symbol | sp.Indexed) and key in self.forms:
+                if isinstance(key, sp.Symbol | sp.Indexed | sp.cos) and key in self.forms:
                     images[i] = self.image(key)
                 else:
                     images[i] = (self.generator(("atom", i)), self.ctx.gens()[0] * 0 + 1)

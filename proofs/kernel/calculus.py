@@ -12,6 +12,7 @@ from proofs.kernel.domain import Integer, Real, is_plain
 from proofs.kernel.errors import ProofError, Undecided
 from proofs.kernel.terms import (
     BetaMean,
+    DefiniteIntegral,
     Maximum,
     Minimum,
     PoissonMean,
@@ -55,8 +56,8 @@ def derivative(term: sp.Expr, ctx: Context) -> sp.Expr:
         body, (var, count) = term.args
         if count != 1:
             raise ProofError("only first derivatives")
-    if body.has(RolloutMean, PoissonMean, BetaMean, SampleMean):
-        raise Undecided("a mean inside a derivative")
+    if body.has(RolloutMean, PoissonMean, BetaMean, SampleMean, DefiniteIntegral):
+        raise Undecided("a mean or an integral inside a derivative")
     result = _diff(body, var, ctx, at)
     if at is None:
         return result
@@ -84,6 +85,10 @@ def _diff(e: sp.Expr, x: sp.Symbol, ctx: Context, at: sp.Expr | None) -> sp.Expr
         return e * sp.log(e.base) * down(e.exp)
     if isinstance(e, sp.asin):
         return down(e.args[0]) / sp.sqrt(1 - e.args[0] ** 2)
+    if isinstance(e, sp.sin):
+        return sp.cos(e.args[0]) * down(e.args[0])
+    if isinstance(e, sp.cos):
+        return -sp.sin(e.args[0]) * down(e.args[0])
     if isinstance(e, sp.log):
         return down(e.args[0]) / e.args[0]
     if isinstance(e, sp.exp):

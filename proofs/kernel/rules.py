@@ -13,11 +13,13 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from proofs.kernel.calculus import Branch, Differentiate, MeanValue
+from proofs.kernel.circular import AngleSum, Complement, Sine
 from proofs.kernel.context import Context, Fact
 from proofs.kernel.domain import Array, Assumption, Domain, Draws, Integer, parts_of
 from proofs.kernel.errors import ProofError
 from proofs.kernel.exponentials import ExpSum, LogProduct, RealPower
 from proofs.kernel.facts import FACTS
+from proofs.kernel.integration import Antiderivative, IntegralCompare
 from proofs.kernel.means import BetaIntegral, LinearMean, Moments, Outcomewise, Tower
 from proofs.kernel.semantics import compare, difference
 from proofs.kernel.series import (
@@ -40,6 +42,8 @@ from proofs.kernel.wellformed import bound_symbols, depends_on
 
 __all__ = [
     "RULES",
+    "AngleSum",
+    "Antiderivative",
     "Assume",
     "Ball",
     "BetaIntegral",
@@ -47,6 +51,7 @@ __all__ = [
     "BinomialTheorem",
     "Branch",
     "Cite",
+    "Complement",
     "ConstantProduct",
     "Context",
     "Cut",
@@ -57,6 +62,7 @@ __all__ = [
     "Factorwise",
     "Hypothesis",
     "Instance",
+    "IntegralCompare",
     "Linear",
     "LinearMean",
     "LogProduct",
@@ -68,6 +74,7 @@ __all__ = [
     "RealPower",
     "Reverse",
     "Shift",
+    "Sine",
     "Split",
     "Square",
     "Telescope",
@@ -304,6 +311,8 @@ class Cite:
 
 
 RULES: tuple[type, ...] = (
+    AngleSum,
+    Antiderivative,
     Assume,
     Ball,
     BetaIntegral,
@@ -311,6 +320,7 @@ RULES: tuple[type, ...] = (
     BinomialTheorem,
     Branch,
     Cite,
+    Complement,
     ConstantProduct,
     Cut,
     Differentiate,
@@ -319,6 +329,7 @@ RULES: tuple[type, ...] = (
     Factorwise,
     Hypothesis,
     Instance,
+    IntegralCompare,
     Linear,
     LinearMean,
     LogProduct,
@@ -330,6 +341,7 @@ RULES: tuple[type, ...] = (
     RealPower,
     Reverse,
     Shift,
+    Sine,
     Split,
     Square,
     Telescope,

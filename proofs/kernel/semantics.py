@@ -15,8 +15,10 @@ import sympy as sp
 from flint import acb, arb, arb_series, ctx, fmpq, fmpz
 
 from proofs.kernel.errors import UndefinedValue, Unsupported
+from proofs.kernel.quadrature import integral
 from proofs.kernel.terms import (
     BetaMean,
+    DefiniteIntegral,
     Maximum,
     Minimum,
     PoissonMean,
@@ -182,6 +184,10 @@ def _value(e: sp.Expr, point: dict[Any, Any]) -> Value:  # one branch per node o
         if isinstance(x, arb | fmpq) and abs(x) > 1:
             raise UndefinedValue(f"asin({x})")
         return _ball(x).asin()
+    if isinstance(e, sp.sin):
+        return _ball(_value(e.args[0], point)).sin()
+    if isinstance(e, sp.cos):
+        return _ball(_value(e.args[0], point)).cos()
     if isinstance(e, sp.beta):
         a, b = (_value(x, point) for x in e.args)
         if any(isinstance(x, arb | fmpq) and x <= 0 for x in (a, b)):
@@ -194,6 +200,8 @@ def _value(e: sp.Expr, point: dict[Any, Any]) -> Value:  # one branch per node o
         return _rollout_mean(e, point)
     if isinstance(e, SampleMean):
         return _sample_mean(e, point)
+    if isinstance(e, DefiniteIntegral):
+        return integral(e, lambda part: _value(part, point))
     if isinstance(e, BetaMean):
         return _beta_mean(e, point)
     if isinstance(e, PoissonMean):

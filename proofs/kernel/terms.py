@@ -17,6 +17,7 @@ from proofs.kernel.errors import MalformedTheorem
 
 __all__ = [
     "BetaMean",
+    "DefiniteIntegral",
     "Maximum",
     "Minimum",
     "PoissonMean",
@@ -96,6 +97,12 @@ class Slope(_Inert):
     nargs = 3
 
 
+class DefiniteIntegral(_Inert):
+    """``DefiniteIntegral(f, x, a, b)``: the integral of f over x from a to b, for a ≤ b."""
+
+    nargs = 4
+
+
 class Minimum(_Inert):
     """``Minimum(a, b)``: the smaller one."""
 
@@ -141,7 +148,7 @@ def peel(total: sp.Expr) -> tuple[sp.Expr, sp.Symbol, sp.Expr, sp.Expr]:
 def bound_variables(e: sp.Expr) -> set[Any]:
     """The indices and variables that sums, products, means and slopes inside a term bind."""
     sums = {limit[0] for s in e.atoms(sp.Sum, sp.Product) for limit in s.limits}
-    return sums | {m.args[1] for m in e.atoms(BetaMean, PoissonMean, Slope)}
+    return sums | {m.args[1] for m in e.atoms(BetaMean, DefiniteIntegral, PoissonMean, Slope)}
 
 
 class _Latex(LatexPrinter):  # type: ignore[misc]
@@ -181,7 +188,7 @@ def is_settled(e: sp.Expr) -> bool:
 
 
 _SERIES = (sp.Sum, sp.Product)
-_BINDERS = (*_SERIES, BetaMean, PoissonMean, Slope)
+_BINDERS = (*_SERIES, BetaMean, DefiniteIntegral, PoissonMean, Slope)
 _OWN_NAME = re.compile(r"_(\d+)\Z")
 
 

@@ -21,12 +21,14 @@ from proofs.kernel.domain import (
     Integer,
     Real,
     Table,
+    is_plain,
     names_of,
 )
 from proofs.kernel.errors import MalformedTheorem, Undecided
 from proofs.kernel.names import check_apart, check_function, check_name, check_plain
 from proofs.kernel.terms import (
     BetaMean,
+    DefiniteIntegral,
     Maximum,
     Minimum,
     PoissonMean,
@@ -57,6 +59,8 @@ _PLAIN = {  # and how many arguments they have here: SymPy's logarithm may have 
     sp.exp: 1,
     sp.log: 1,
     sp.asin: 1,
+    sp.sin: 1,
+    sp.cos: 1,
     sp.beta: 2,
     Minimum: 2,
     Maximum: 2,
@@ -64,6 +68,10 @@ _PLAIN = {  # and how many arguments they have here: SymPy's logarithm may have 
 }
 
 
+_NOT_INTEGRATED = (
+    *(sp.Derivative, Slope, RolloutMean, BetaMean, PoissonMean, SampleMean),
+    *(DefiniteIntegral, Rounded),
+)
 COUNT = sp.Symbol("K")  # of rewarded rollouts, as a mean's window prints it
 LARGEST_PRECISION = 4096  # bits of a rounded number
 
@@ -73,7 +81,7 @@ _CLASSES: tuple[type, ...] = (
     *(type(sp.S.Half), type(sp.pi), sp.Add, sp.Mul, sp.Pow, sp.Sum, sp.Product),
     *(sp.Derivative, sp.Indexed, Slope, SampleMean),
     *(sp.IndexedBase, sp.Tuple, sp.Dict, sp.Lambda, type(sp.S.IdentityFunction), *_PLAIN),
-    *(RolloutMean, BetaMean, PoissonMean),
+    *(RolloutMean, BetaMean, PoissonMean, DefiniteIntegral),
 )
 
 
@@ -194,7 +202,9 @@ def _form(e: sp.Expr, domain: Domain, taken: set[Any], bound: Any, mean: str) ->
             raise MalformedTheorem("a mean over draws needs draws, and does not nest")
         down(e.args[0], mean="draws")
         return
-    if type(e) in (BetaMean, PoissonMean):
+    if type(e) is DefiniteIntegral and e.args[0].has(*_NOT_INTEGRATED):
+        raise MalformedTheorem(f"{e}: a mean, a rounding or a derivative inside an integral")
+    if type(e) in (BetaMean, PoissonMean, DefiniteIntegral):
         body, var, *rest = e.args
         binder(var)
         for a in rest:
@@ -336,6 +346,16 @@ class Terms:
             self.smooth_in(body, var, at)
         elif isinstance(e, SampleMean):
             self._defined_sample_mean(e)
+        elif isinstance(e, DefiniteIntegral):
+            body, var, low, high = e.args
+            self._need(not self._moves(e), f"the derivative of {e}")
+            for end in (low, high):
+                self._defined(end)
+                self._need(is_plain(end), f"the bound {end}: it is not rational")
+            self._need(self._nonnegative(high - low), f"the range from {low} to {high}")
+            # Every node is continuous where it is defined, so on a closed range it is integrable.
+            between = self.domain.extended(Real(var, low, high, False, False))
+            self._inside(("range", var, low, high), between)._defined(body)
         elif isinstance(e, BetaMean):
             body, var, a, b = e.args
             for part in (a, b):
