@@ -18,19 +18,15 @@ Run it again to go on where it stopped; --restart begins anew.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from identity.diagnostics import MODES, RunLog, diagnose_run
+from identity.diagnostics import MODES, RunLog
 from identity.expectation import silent_rate_unbiased
 
 RESULTS = Path(__file__).resolve().parent / "results" / "diagnostics_power.json"

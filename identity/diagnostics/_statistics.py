@@ -109,7 +109,9 @@ def student_quantile(tail: float, degrees: float) -> float:
     return high
 
 
-def _against(value: float, error: float, null: float, degrees: float, confidence: float) -> Estimate:
+def _against(
+    value: float, error: float, null: float, degrees: float, confidence: float
+) -> Estimate:
     """One-sided test of ``value ≤ null``, and the interval around the value."""
     if error == 0:
         p = 0.0 if value > null else 1.0
@@ -170,9 +172,7 @@ def drift_test(series: Floats, blocks: int, confidence: float = 0.95) -> Estimat
     return _against(drift, error, 0.0, degrees, confidence)
 
 
-def mean_test(
-    series: Floats, null: float, blocks: int = 12, confidence: float = 0.95
-) -> Estimate:
+def mean_test(series: Floats, null: float, blocks: int = 12, confidence: float = 0.95) -> Estimate:
     """Mean of the series, and the p-value of a mean of at most `null`.
 
     Student's t on block means, whose spread also counts a correlation that is shorter than a

@@ -1,4 +1,4 @@
-"""Read a training or evaluation log into counts of ``(k correct, n rollouts)`` per prompt.
+"""Read a log: counts of ``(k correct, n rollouts)`` per prompt, or one run step by step.
 
 **Accepted files.** CSV (also tab- or semicolon-separated; a header is required), JSONL (one
 object, or one bare list of rewards, per line) and Parquet; CSV and JSONL may be gzipped. The
@@ -6,9 +6,10 @@ format follows the suffix (``.csv .tsv .txt``, ``.jsonl .ndjson .json``, ``.parq
 text one also with ``.gz``), or else the first bytes. Text is UTF-8, a BOM and CRLF line ends are
 fine.
 
-The columns decide what is in it: `identity.diagnostics.shapes` lists the accepted shapes.
-Memory is proportional to the number of distinct (k, n) pairs, and for long form to the number of
-prompts.
+The columns decide what is in it: `identity.diagnostics.shapes` lists the accepted shapes of a log
+of prompts, `identity.diagnostics.run_columns` those of a log of a run. Memory is proportional to
+the number of distinct (k, n) pairs, for long form to the number of prompts, and for a run to the
+number of rows.
 """
 
 from __future__ import annotations
@@ -19,17 +20,28 @@ import io
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any, BinaryIO
 
 from identity.data import SolveRates
 from identity.diagnostics.errors import LogFormatError, Place
-from identity.diagnostics.shapes import Record, collect, decoded_json, recognise
+from identity.diagnostics.run_columns import (
+    RUN_COLUMNS,
+    RUN_SHAPES,
+    collect_run,
+    recognise_run,
+)
+from identity.diagnostics.runs import RunLog
+from identity.diagnostics.shapes import PROMPT_SHAPES, Record, collect, decoded_json, recognise
 from identity.errors import DomainError
 
-__all__ = ["read_log"]
+__all__ = ["read_any", "read_log", "read_run"]
 
 _MAX_LINE = 1 << 24  # 16 MiB: a file without line ends must not be read into memory whole
+_MAX_OBJECT = 1 << 28  # characters of a JSON object over many lines
 _SUFFIXES = {
     ".csv": "CSV", ".tsv": "CSV", ".txt": "CSV",
     ".jsonl": "JSONL", ".ndjson": "JSONL", ".json": "JSONL",
@@ -62,6 +74,101 @@ def read_log(path: str | os.PathLike[str]) -> SolveRates:
     --------
     identity.diagnostics.report.diagnose : The figures from the counts.
     """
+    return _read(path, _Reading(recognise, collect))
+
+
+def read_run(path: str | os.PathLike[str], columns: Mapping[str, str] | None = None) -> RunLog:
+    """Read the log of one training run from a CSV, JSONL or Parquet file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file. The docstrings of this module and of `identity.diagnostics.run_columns` list the
+        accepted formats, shapes and column names.
+    columns : mapping, optional
+        Which column of the file holds what, by the keys of `RUN_COLUMNS`; the rest are found by
+        their usual names.
+
+    Returns
+    -------
+    RunLog
+        One value per step; ``recognised`` says which columns were read as what.
+
+    Raises
+    ------
+    LogFormatError
+        As for `read_log`; also if a named column is not there.
+    DomainError
+        If `columns` has a key that is not in `RUN_COLUMNS`, or is no mapping of text to text.
+    """
+    return _read(path, _run_reading(columns))
+
+
+def read_any(path: str | os.PathLike[str]) -> SolveRates | RunLog:
+    """Read whichever log it is: of prompts, if its columns have such a shape, or of a run.
+
+    Parameters, errors and formats are those of `read_log` and `read_run`.
+    """
+    return _read(path, _Reading(_recognise_any, _collect_any))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How names of columns are judged, and how records become a result."""
+
+    recognise: Callable[[Sequence[str], Place], Any]
+    collect: Callable[..., Any]
+
+
+def _run_reading(columns: Mapping[str, str] | None) -> _Reading:
+    if columns is not None:
+        named = isinstance(columns, Mapping) and all(
+            isinstance(name, str) for name in columns.values()
+        )
+        if not named or not set(columns) <= set(RUN_COLUMNS):
+            raise DomainError("columns", columns, f"map {', '.join(RUN_COLUMNS)} to names")
+    return _Reading(partial(recognise_run, columns=columns), partial(collect_run, columns=columns))
+
+
+def _recognise_any(names: Sequence[str], place: Place) -> Any:
+    """The shape of a log of prompts, or else of a run."""
+    try:
+        return recognise(names, place)
+    except LogFormatError as error:
+        if error.rule != PROMPT_SHAPES:
+            raise
+    try:
+        return recognise_run(names, place)
+    except LogFormatError as error:
+        raise _neither(place, error) from error
+
+
+def _neither(place: Place, error: LogFormatError) -> LogFormatError:
+    if error.rule != RUN_SHAPES:
+        return error
+    return place.error(f"{PROMPT_SHAPES}; or {RUN_SHAPES}", value=error.value)
+
+
+def _collect_any(
+    records: Iterator[tuple[Place, Record]], place: Place, kind: str, *, text: bool
+) -> SolveRates | RunLog:
+    first = next(records, None)
+    if first is None:
+        raise place.error("not be empty: no prompt and no step in it")
+    everything = chain([first], records)
+    try:
+        recognise(list(first[1]), first[0])
+    except LogFormatError as error:
+        if error.rule != PROMPT_SHAPES:
+            raise
+        try:
+            return collect_run(everything, place, kind, text=text)
+        except LogFormatError as other:
+            raise _neither(first[0], other) from other
+    return collect(everything, place, kind, text=text)
+
+
+def _read(path: str | os.PathLike[str], reading: _Reading) -> Any:
     if not isinstance(path, str | os.PathLike):
         raise DomainError("path", path, "be a str or path-like")
     place = Place(os.fsdecode(path))
@@ -74,10 +181,15 @@ def read_log(path: str | os.PathLike[str]) -> SolveRates:
             if kind == "Parquet":
                 if zipped:
                     raise place.error("not be gzipped: Parquet is compressed already, unpack it")
-                return _read_parquet(raw, Place(place.path, "row"))
-            records = _csv_records if kind == "CSV" else _json_records
+                return _read_parquet(raw, Place(place.path, "row"), reading)
             label = kind + (", gzipped" if zipped else "")
-            return collect(records(stream, place), place, label, text=kind == "CSV")
+            text = kind == "CSV"
+            records = (
+                _csv_records(stream, place, reading.recognise)
+                if text
+                else _json_records(stream, place)
+            )
+            return reading.collect(records, place, label, text=text)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise place.error(f"be a complete gzip file ({error})") from error
     except OSError as error:
@@ -122,7 +234,9 @@ def _lines(stream: BinaryIO, place: Place) -> Iterator[str]:
             ) from error
 
 
-def _csv_records(stream: BinaryIO, place: Place) -> Iterator[tuple[Place, Record]]:
+def _csv_records(
+    stream: BinaryIO, place: Place, judge: Callable[[Sequence[str], Place], Any]
+) -> Iterator[tuple[Place, Record]]:
     lines = _lines(stream, place)
     header_line = ""
     skipped = 0
@@ -134,7 +248,7 @@ def _csv_records(stream: BinaryIO, place: Place) -> Iterator[tuple[Place, Record
         return
     delimiter = next((d for d in ",\t;" if d in header_line), ",")
     names = None
-    reader = csv.reader(_chain(header_line, lines), delimiter=delimiter, strict=True)
+    reader = csv.reader(chain([header_line], lines), delimiter=delimiter, strict=True)
     try:
         for row in reader:
             here = place.at(reader.line_num + skipped)
@@ -144,7 +258,7 @@ def _csv_records(stream: BinaryIO, place: Place) -> Iterator[tuple[Place, Record
                 if twice:
                     raise here.error("name each column once", value=twice[0])
                 # The header alone must already have one of the shapes.
-                recognise(names, here)
+                judge(names, here)
                 continue
             if not any(cell.strip() for cell in row):
                 continue
@@ -159,16 +273,15 @@ def _csv_records(stream: BinaryIO, place: Place) -> Iterator[tuple[Place, Record
         raise place.at(reader.line_num + skipped).error(f"be valid CSV ({error})") from error
 
 
-def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
-
-
 def _json_records(stream: BinaryIO, place: Place) -> Iterator[tuple[Place, Record]]:
-    for number, line in enumerate(_lines(stream, place), start=1):
+    lines = _lines(stream, place)
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         here = place.at(number)
+        if number == 1 and line.strip() == "{":
+            yield from _history(line, lines, here)
+            return
         value = decoded_json(line, here)
         if isinstance(value, list):
             value = {"rewards": value}
@@ -177,10 +290,26 @@ def _json_records(stream: BinaryIO, place: Place) -> Iterator[tuple[Place, Recor
         yield here, value
 
 
+def _history(first: str, rest: Iterator[str], place: Place) -> Iterator[tuple[Place, Record]]:
+    """Records of a JSON object over many lines that has a list of them, as transformers writes."""
+    text, size = [first], len(first)
+    for line in rest:
+        size += len(line)
+        if size > _MAX_OBJECT:
+            raise place.error(f"hold one JSON object per line, or one of at most {_MAX_OBJECT:,}")
+        text.append(line)
+    value = decoded_json("".join(text), place)
+    history = value.get("log_history") if isinstance(value, dict) else None
+    if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
+        raise place.error("hold one JSON object per line, or one with a list log_history")
+    for entry in history:
+        yield place, entry
+
+
 # --- Parquet --------------------------------------------------------------------------------
 
 
-def _read_parquet(raw: BinaryIO, place: Place) -> SolveRates:
+def _read_parquet(raw: BinaryIO, place: Place, reading: _Reading) -> Any:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -197,7 +326,7 @@ def _read_parquet(raw: BinaryIO, place: Place) -> SolveRates:
         names: list[str] = list(table.schema_arrow.names)
         if table.metadata.num_rows == 0:
             raise place.error("not be empty")
-        shape = recognise(names, place)
+        shape = reading.recognise(names, place)
         if len(set(shape.columns)) != sum(names.count(c) for c in shape.columns):
             raise place.error("name each column once", value=names)
 
@@ -209,7 +338,7 @@ def _read_parquet(raw: BinaryIO, place: Place) -> SolveRates:
                     number += 1
                     yield place.at(number), dict(zip(shape.columns, row, strict=True))
 
-        return collect(records(), place, "Parquet", text=False)
+        return reading.collect(records(), place, "Parquet", text=False)
     except LogFormatError:
         raise
     except damaged as error:

@@ -99,7 +99,9 @@ def diagnose_run(
     )
     told = {mode: part.p_value for mode, part in parts.items() if part.p_value is not None}
     adjusted = dict(zip(told, holm(list(told.values())), strict=True))
-    findings = tuple(_finding(mode, part, adjusted.get(mode), alpha) for mode, part in parts.items())
+    findings = tuple(
+        _finding(mode, part, adjusted.get(mode), alpha) for mode, part in parts.items()
+    )
     present = [finding.mode for finding in findings if finding.verdict == "present"]
     consequences = _consequences(present, parts["advantage degeneracy"].by_level)
     causes = [mode for mode in present if mode not in consequences]

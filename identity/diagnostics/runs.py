@@ -86,7 +86,9 @@ class RunLog:
                 raise DomainError(name, given, f"have {step.size} values, as many as step")
             present = values[~np.isnan(values)]
             if (present < low.get(name, -np.inf)).any() or (present > high.get(name, np.inf)).any():
-                bounds = f"lie in [{low[name]:g}, {high[name]:g}]" if name in high else "be 0 or more"
+                bounds = (
+                    f"lie in [{low[name]:g}, {high[name]:g}]" if name in high else "be 0 or more"
+                )
                 raise DomainError(name, given, bounds)
             object.__setattr__(self, name, values)
         if not self.quantities:

@@ -30,10 +30,14 @@ from identity.diagnostics.errors import Place, printable
 
 __all__ = [
     "PROMPT_COLUMNS",
+    "PROMPT_SHAPES",
     "REWARD_COLUMNS",
     "Record",
     "collect",
     "decoded_json",
+    "group_pair",
+    "integer",
+    "prompt_name",
     "recognise",
 ]
 
@@ -45,7 +49,7 @@ REWARD_COLUMNS = ("reward", "correct")
 
 _INTEGER = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
 _K_OF_N = re.compile(r"k_of_([1-9][0-9]{0,14})")
-_SHAPES = (
+PROMPT_SHAPES = (
     "name its columns k and n (optionally count), or k_of_N such as k_of_8, or rewards, or a "
     f"prompt column ({', '.join(PROMPT_COLUMNS)}) with a reward column "
     f"({', '.join(REWARD_COLUMNS)})"
@@ -89,7 +93,7 @@ def recognise(names: Sequence[str], place: Place) -> _Shape:
         return _Shape("long", (prompt, reward), f"0/1 rewards, one row per rollout "
                       f"(prompts in {prompt}, rewards in {reward})")  # fmt: skip
     shown = [name if len(name) <= 40 else name[:37] + "..." for name in names]
-    raise place.error(_SHAPES, value=shown)
+    raise place.error(PROMPT_SHAPES, value=shown)
 
 
 def _caveats(names: Sequence[str], shape: _Shape) -> tuple[str, ...]:
@@ -119,14 +123,14 @@ def collect(
                                  value=sorted(record))  # fmt: skip
         if shape.kind == "long":
             prompt, reward = shape.columns
-            identity = _prompt(record[prompt], here, prompt, text=text)
+            identity = prompt_name(record[prompt], here, prompt, text=text)
             k, n = prompts.get(identity, (0, 0))
             prompts[identity] = (k + _reward(record[reward], here, reward, text=text), n + 1)
             continue
-        pair = _PAIRS[shape.kind](shape, record, here, text)
+        pair = group_pair(shape, record, here, text)
         times = 1
         if "count" in shape.columns:
-            times = _integer(record["count"], here, "count", text=text, low=0)
+            times = integer(record["count"], here, "count", text=text, low=0)
         counts[pair] = counts.get(pair, 0) + times
     if shape is None:
         raise place.error("not be empty: no prompt in it")
@@ -144,7 +148,7 @@ def collect(
 
 
 def _counts_pair(shape: _Shape, record: Record, here: Place, text: bool) -> tuple[int, int]:
-    n = _integer(record["n"], here, "n", text=text, low=1)
+    n = integer(record["n"], here, "n", text=text, low=1)
     return _correct(record["k"], here, "k", n, text=text), n
 
 
@@ -175,6 +179,11 @@ _PAIRS: dict[str, Callable[[_Shape, Record, Place, bool], tuple[int, int]]] = {
 }
 
 
+def group_pair(shape: _Shape, record: Record, here: Place, text: bool) -> tuple[int, int]:
+    """(k, n) of a record in which one row is one prompt or one group."""
+    return _PAIRS[shape.kind](shape, record, here, text)
+
+
 # --- values ---------------------------------------------------------------------------------
 
 
@@ -196,7 +205,8 @@ def _as_integer(value: object, *, text: bool) -> int | None:
     return None
 
 
-def _integer(value: object, here: Place, column: str, *, text: bool, low: int) -> int:
+def integer(value: object, here: Place, column: str, *, text: bool, low: int = 0) -> int:
+    """The integer in a cell, at least `low`; an error at `here` if there is none."""
     number = _as_integer(value, text=text)
     if number is None:
         raise here.error("be an integer", column, value)
@@ -207,7 +217,7 @@ def _integer(value: object, here: Place, column: str, *, text: bool, low: int) -
 
 
 def _correct(value: object, here: Place, column: str, n: int, *, text: bool) -> int:
-    k = _integer(value, here, column, text=text, low=0)
+    k = integer(value, here, column, text=text, low=0)
     if k > n:
         raise here.error(f"be at most n = {n}", column, value)
     return k
@@ -224,7 +234,8 @@ def _reward(value: object, here: Place, column: str, *, text: bool) -> int:
     return number
 
 
-def _prompt(value: object, here: Place, column: str, *, text: bool) -> object:
+def prompt_name(value: object, here: Place, column: str, *, text: bool) -> object:
+    """The text or integer that names a prompt."""
     if text and isinstance(value, str):
         value = value.strip()
     if isinstance(value, bool) or not isinstance(value, (str, int, bytes)) or value in ("", b""):

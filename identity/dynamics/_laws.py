@@ -15,14 +15,25 @@ from typing import ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Exponential", "Law", "Logistic", "Oscillation", "descend", "starts"]
+__all__ = [
+    "DAMPINGS",
+    "Exponential",
+    "Floats",
+    "Law",
+    "Logistic",
+    "Oscillation",
+    "descend",
+    "linearised",
+    "starts",
+]
 
 Floats = npt.NDArray[np.float64]
 
 # Rows of the tables of starts use at most so many points of the curve.
 _COARSE = 2000
-# Shape parameters are logarithms, or times on the scale of the curve: beyond this is infinity.
-REACH = 25.0
+# Log ζ within this is told from 0 and from infinity; so is a time that is long for the curve.
+DAMPINGS = (math.log(1e-4), math.log(1e4))
+_LONGEST = math.log(1e3)
 
 
 class Law(Protocol):
@@ -39,6 +50,10 @@ class Law(Protocol):
 
     def grid(self, steps: int) -> list[tuple[float, ...]]:
         """Shape parameters to start from, for a curve of so many steps."""
+        ...
+
+    def box(self, steps: int) -> tuple[tuple[float, float], ...]:
+        """The range of each shape parameter; beyond is 0 or infinity for all that can be seen."""
         ...
 
 
@@ -81,8 +96,16 @@ class Oscillation:
             width = min(0.5, 0.2 + zeta / 2) if zeta > 0.3 else 2 * zeta
             count = math.ceil((fastest - math.log(0.3)) / width) + 1
             for rate in np.linspace(math.log(0.3), fastest, count).tolist():
-                found.append((rate + math.log(max(1.0, 2 * zeta)), math.log(zeta)))
+                log_omega = rate + math.log(max(1.0, 2 * zeta))
+                log_time = math.log(2 * zeta) - log_omega
+                found.append((log_time if self.by_time else log_omega, math.log(zeta)))
         return found
+
+    def box(self, steps: int) -> tuple[tuple[float, float], ...]:
+        quick = math.log(1e-2 / steps)
+        if self.by_time:
+            return (quick + DAMPINGS[0], _LONGEST), DAMPINGS
+        return (-_LONGEST, DAMPINGS[1] - quick), DAMPINGS
 
 
 @dataclass(frozen=True)
@@ -98,6 +121,9 @@ class Exponential:
     def grid(self, steps: int) -> list[tuple[float, ...]]:
         times = np.linspace(-math.log(2 * steps), 2.0, 30)
         return [(time,) for time in times.tolist()]
+
+    def box(self, steps: int) -> tuple[tuple[float, float], ...]:
+        return ((math.log(1e-2 / steps), _LONGEST),)
 
 
 @dataclass(frozen=True)
@@ -117,6 +143,9 @@ class Logistic:
         middles = np.linspace(-0.5, 1.5, 21).tolist()
         widths = np.linspace(-math.log(2 * steps), 0.5, 10).tolist()
         return [(middle, width) for middle in middles for width in widths]
+
+    def box(self, steps: int) -> tuple[tuple[float, float], ...]:
+        return (-20.0, 21.0), (math.log(1e-2 / steps), _LONGEST)
 
 
 @functools.lru_cache(maxsize=6)
@@ -182,17 +211,23 @@ def descend(
 ) -> tuple[Floats, float]:
     """Levenberg–Marquardt over the free parameters: where it ends, and its sum of squares.
 
-    Stops when a step gains less than `tolerance` times the mean square of the residuals, or when a
-    shape parameter has left for infinity.
+    Shape parameters stay in the law's box. Stops when a step gains less than `tolerance` times the
+    mean square of the residuals.
     """
     free = list(free)
+    box = np.asarray([(-math.inf, math.inf)] * 2 + list(law.box(rewards.size)))
+    lowest, highest = box[:, 0], box[:, 1]
     theta = theta.copy()
+    theta[free] = np.clip(theta, lowest, highest)[free]
     residual, jacobian = linearised(law, rewards, theta)
     total = float(residual @ residual)
     damping = 1e-3
     for _ in range(iterations):
-        columns = jacobian[:, free]
-        gradient, normal = columns.T @ residual, columns.T @ columns
+        slope = jacobian.T @ residual
+        outward = ((theta <= lowest) & (slope < 0)) | ((theta >= highest) & (slope > 0))
+        moving = [n for n in free if not outward[n]]
+        columns = jacobian[:, moving]
+        gradient, normal = slope[moving], columns.T @ columns
         scale = normal.diagonal() + 1e-30
         while True:
             try:
@@ -200,9 +235,10 @@ def descend(
             except np.linalg.LinAlgError:
                 step = gradient / (scale * (1 + damping))
             proposal = theta.copy()
-            proposal[free] += step
+            proposal[moving] += step
             # A long step in a logarithm is a guess: at most a factor e².
             proposal[2:] = np.clip(proposal[2:], theta[2:] - 2, theta[2:] + 2)
+            proposal[moving] = np.clip(proposal, lowest, highest)[moving]
             new, slopes = linearised(law, rewards, proposal)
             less = float(new @ new)
             if less < total or damping > 1e7:
@@ -211,10 +247,10 @@ def descend(
         if not less < total:
             break
         # Where the linear model promises much more than it gives, it overshoots.
-        moved = proposal[free] - theta[free]
+        moved = proposal[moving] - theta[moving]
         gain, promised = total - less, float(moved @ (2 * gradient - normal @ moved))
         theta, total, residual, jacobian = proposal, less, new, slopes
         damping = max(damping / 10, 1e-10) if gain > 0.7 * promised else max(4 * damping, 0.2)
-        if gain <= tolerance * total / rewards.size or np.abs(theta[2:]).max() > REACH:
+        if gain <= tolerance * total / rewards.size:
             break
     return theta, total

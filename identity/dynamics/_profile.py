@@ -8,16 +8,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from identity.dynamics._laws import Exponential, Floats, Law, Oscillation, descend, linearised, starts
+from identity.dynamics._laws import (
+    DAMPINGS,
+    Exponential,
+    Floats,
+    Law,
+    Oscillation,
+    descend,
+    linearised,
+    starts,
+)
 
 __all__ = ["Best", "best_exponential", "best_of", "best_oscillation", "intervals"]
 
 # Gains that end a descent, in units of the variance of the noise: a gain of 1e-8 moves an estimate
 # by 1e-4 of its standard error.
 _EXACT, _ROUGH = 1e-8, 1e-4
-# Log ζ within ±_SHAPE is told from 0 and infinity; ends within _SPAN ranges of the curve.
-_SHAPE = math.log(1e3)
+# Ends further out than so many ranges of the curve count as unbounded.
 _SPAN = 1e3
+# Noise below this share of the range is not believed: rewards are logged with fewer digits.
+_FINEST = 1e-8
 # An endpoint is where the profile reaches its threshold within this share of its square root.
 _CLOSE = 2e-3
 
@@ -44,13 +54,26 @@ def best_exponential(rewards: Floats) -> Best:
 
 def best_oscillation(rewards: Floats, exponential: Best) -> Best:
     """By time constant: (start, limit, log T, log ζ), with ζ = ∞ where the limit is no worse."""
-    law = Oscillation()
-    best = best_of(law, rewards, 4, _EXACT)
-    start, limit, log_omega, log_zeta = best.theta.tolist()
-    if log_zeta > _SHAPE or best.total >= exponential.total * (1 - 1e-12):
+    by_time, by_rate = Oscillation(by_time=True), Oscillation()
+    ends = []
+    for theta in starts(by_rate, rewards, 4):
+        # The pair of parameters that are close to independent: ω and ζ, or T and ζ.
+        law = by_time if theta[3] > 0 else by_rate
+        end, total = descend(
+            law, rewards, _other(theta) if law.by_time else theta, range(4), _EXACT
+        )
+        ends.append((end if law.by_time else _other(end), total))
+    best = Best(*min(ends, key=lambda end: end[1]))
+    if best.theta[3] >= DAMPINGS[1] or best.total >= exponential.total * (1 - 1e-12):
         return Best(np.append(exponential.theta, math.inf), exponential.total)
-    log_time = math.log(2) + log_zeta - log_omega
-    return Best(np.asarray([start, limit, log_time, log_zeta]), best.total)
+    return best
+
+
+def _other(theta: Floats) -> Floats:
+    """log ω to log T = log 2ζ/ω or back: the map is its own inverse."""
+    result = theta.copy()
+    result[2] = math.log(2) + theta[3] - theta[2]
+    return result
 
 
 @dataclass
@@ -69,9 +92,8 @@ class Profiles:
     ) -> tuple[float, float]:
         """Where the profile of one parameter crosses the threshold, below and above its value."""
         theta = self.best.theta.copy()
-        theta[3] = min(theta[3], _SHAPE)  # as good as infinity
-        if not law.by_time:
-            theta[2] = math.log(2) + theta[3] - theta[2]
+        theta[3] = min(theta[3], DAMPINGS[1])  # as good as infinity
+        theta = theta if law.by_time else _other(theta)
         ends = []
         for sign, open_ended in zip((-1.0, 1.0), unbounded, strict=True):
             ends.append(
@@ -87,19 +109,18 @@ class Profiles:
 
         def height(value: float) -> float:
             nonlocal here
-            guess = here.copy()
-            guess[position] = value
+            guess = here + (value - here[position]) * self._tangent(law, here, position)
             here, total = descend(law, self.rewards, guess, free, _ROUGH)
             if total < self.low_point.total:
-                self.low_point = Best(_by_time(law, here), total)
+                self.low_point = Best(here if law.by_time else _other(here), total)
             return math.sqrt(max(total - self.best.total, 0.0)) - wanted
 
-        reach = _SPAN if position < 2 else _SHAPE + 10
+        ends = (-_SPAN, _SPAN) if position < 2 else law.box(self.rewards.size)[position - 2]
         step = sign * self._scale(law, theta, position)
         inner, inner_height = centre, -wanted
         while True:
             outer = inner + step
-            if abs(outer - (0.0 if position < 2 else centre)) > reach:
+            if not ends[0] < outer < ends[1]:
                 return sign * math.inf
             outer_height = height(outer)
             if outer_height >= 0:
@@ -111,22 +132,32 @@ class Profiles:
             step = sign * min(max(abs(ahead), 0.05 * abs(step)), 4 * abs(step))
         return _illinois(height, (inner, inner_height), (outer, outer_height), _CLOSE * wanted)
 
+    def _normal(self, law: Oscillation, theta: Floats) -> tuple[Floats, Floats]:
+        """JᵀJ, scaled to a unit diagonal, and the scales.
+
+        With a ridge: moving a logarithm by 2, or an end by `_SPAN`, costs as much as the threshold
+        even where the curve does not respond at all.
+        """
+        columns = linearised(law, self.rewards, theta)[1]
+        stiff = np.asarray([_SPAN, _SPAN, 2.0, 2.0]) ** -2 * self.threshold
+        normal = columns.T @ columns + np.diag(stiff)
+        scales = np.sqrt(normal.diagonal())
+        return normal / np.outer(scales, scales) + 1e-12 * np.eye(4), scales
+
     def _scale(self, law: Oscillation, theta: Floats, position: int) -> float:
         """Half the width of the interval if the model were linear."""
-        columns = linearised(law, self.rewards, theta)[1]
-        norms = np.linalg.norm(columns, axis=0) + 1e-12
-        scaled = columns / norms
-        normal = scaled.T @ scaled + 1e-12 * np.eye(4)
-        variance = float(np.linalg.inv(normal)[position, position]) / norms[position] ** 2
-        width = math.sqrt(self.threshold * variance)
-        return min(max(width, 1e-12), 1.0)
+        normal, scales = self._normal(law, theta)
+        variance = float(np.linalg.inv(normal)[position, position]) / scales[position] ** 2
+        return min(math.sqrt(self.threshold * variance), 1.0)
 
-
-def _by_time(law: Oscillation, theta: Floats) -> Floats:
-    result = theta.copy()
-    if not law.by_time:
-        result[2] = math.log(2) + theta[3] - theta[2]
-    return result
+    def _tangent(self, law: Oscillation, theta: Floats, position: int) -> Floats:
+        """How the other parameters follow one, to first order along the profile."""
+        normal, scales = self._normal(law, theta)
+        others = [n for n in range(4) if n != position]
+        follow = np.linalg.solve(normal[np.ix_(others, others)], normal[others, position])
+        direction = np.ones(4)
+        direction[others] = -follow * scales[position] / scales[others]
+        return direction
 
 
 def _illinois(
@@ -168,19 +199,25 @@ def intervals(rewards: Floats, best: Best, exponential: Best, quantile: float) -
     """All profile intervals; `quantile` is that of F(1, n − 4). Starts over where a profile finds
     a better optimum than the descents did."""
     for _ in range(4):
-        spread = best.total / (rewards.size - 4)
-        profiles = Profiles(rewards, best, max(spread * quantile, 1e-26 * rewards.size))
+        spread = max(best.total / (rewards.size - 4), _FINEST**2)
+        profiles = Profiles(rewards, best, spread * quantile)
         # Whether ζ may be infinite: the exponential is that limit.
         endless = exponential.total - best.total <= profiles.threshold
         by_time, by_rate = Oscillation(by_time=True), Oscillation()
-        found = Intervals(
-            best,
-            profiles.interval(by_time, 0, (False, False)),
-            profiles.interval(by_time, 1, (False, False)),
-            profiles.interval(by_rate, 2, (False, endless)),
-            profiles.interval(by_time, 3, (False, endless)),
-            profiles.interval(by_time, 2, (False, False)),
-        )
+        log_time = profiles.interval(by_time, 2, (False, False))
+        log_omega = profiles.interval(by_rate, 2, (False, endless))
+        limit = profiles.interval(by_time, 1, (False, False))
+        if math.isinf(log_time[1]) or math.isinf(log_omega[0]):
+            # Still on its way: only the box of the search has bounded the limit.
+            falls = best.theta[1] < best.theta[0]
+            limit = (-math.inf, limit[1]) if falls else (limit[0], math.inf)
+        # ζ near independent of what is held with it.
+        law = by_time if best.theta[3] > 0 else by_rate
+        log_zeta = profiles.interval(law, 3, (False, endless))
+        if math.isinf(log_zeta[0]):
+            log_time = (-math.inf, log_time[1])
+        start = profiles.interval(by_time, 0, (False, False))
+        found = Intervals(best, start, limit, log_omega, log_zeta, log_time)
         low = profiles.low_point
         if low.total >= best.total * (1 - 1e-6):
             return found

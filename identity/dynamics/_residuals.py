@@ -52,7 +52,7 @@ def residuals_of(residuals: Floats, special: Any) -> Residuals:
     steps = np.diff(e)
     z = _runs(e)
     deviations = e - e.mean()
-    variance = max(float(np.mean(deviations**2)), 1e-300)
+    variance = max(float(np.mean(deviations**2)), 1e-30)
     skewness = float(np.mean(deviations**3)) / variance**1.5
     excess = float(np.mean(deviations**4)) / variance**2 - 3
     bera = n * (skewness**2 / 6 + excess**2 / 24)

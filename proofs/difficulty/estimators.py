@@ -1,4 +1,4 @@
-"""Two estimates of Tsallis' gradient from M latent draws: GARL, a ratio, and PAFT, by resampling."""
+"""GARL, an estimate of Tsallis' gradient from M latent draws: a ratio, whose bias is expanded."""
 
 from __future__ import annotations
 
@@ -10,123 +10,179 @@ from proofs.difficulty.expansion import IDS, POINTS, bound, polynomial, rising
 from proofs.difficulty.expansion import c as least
 from proofs.difficulty.expansion import factor as number
 from proofs.difficulty.expansion import scale as size
-from proofs.difficulty.expansion import x as variable
-from proofs.difficulty.notation import N, q, tsallis_paper
+from proofs.difficulty.expansion import x as at
+from proofs.difficulty.notation import M, N, Y, g, i, law, law_mean, over_draws, q, tsallis_paper, w, y
 from proofs.first_principles import CHECKS
-from proofs.kernel.domain import Array, Domain, Draws, Integer, Real
-from proofs.kernel.rules import Instance, LinearMean, Moments, Outcomewise, Square
+from proofs.kernel.domain import Array, Domain, Real
+from proofs.kernel.rules import Instance, LinearMean, Moments, Outcomewise
 from proofs.kernel.terms import SampleMean
 from proofs.kernel.theorem import Chain, Claim, Clause, Mutant, Reference, Step, Theorem
 
-M, m, i, j, y, o = sp.symbols("M m i j y o")
-g, p, v, w, Y = map(sp.IndexedBase, ("g", "p", "v", "w", "Y"))
+m = sp.Symbol("m")
+v = sp.IndexedBase("v")
 FINITE = "latent draws Y_i are independent, from one law p over finitely many values"
 SIGN = (
-    "g is one coordinate of the loss gradient: E[g] = P∇ℓ₁ = −∇P, as with g_i = −w_i ∇ log π; with "
-    "the other sign for g and ∇ℓ₁ all sides change sign"
+    "g is one coordinate of the loss gradient, E[g] = P∇ℓ₁ = −∇P with ℓ₁ = −log P, and ∇ℓ_q = "
+    "P^(1−q)∇ℓ₁ is what is estimated; for ascent both change sign"
 )
 
-
-def over_draws(body: sp.Expr, index: sp.Symbol = i) -> sp.Sum:
-    return sp.Sum(body, (index, 1, M))
-
-
-def law_mean(body: Any, index: sp.Symbol = o) -> sp.Sum:
-    """E h(Y) for one draw."""
-    return sp.Sum(p[index] * body(index), (index, 1, N))
-
-
-def setting(*more: Any) -> tuple[Any, ...]:
-    draws = Integer(M, 1), Integer(N, 1, spread=3)
-    return (*draws, *more, Array(g, (N,)), Array(p, (N,), law=True), Draws(Y, M, p))
+# The weights are w = m + v with v ≥ 0: the kernel sees that w̄ ≥ m draw by draw.
+mean_g, mean_v = law_mean(lambda k: g[k]), law_mean(lambda k: v[k])
+P = m + mean_v
+D = over_draws(g[Y[i]] - mean_g) / M  # mean of g less E[g]
+u = over_draws(v[Y[i]] - mean_v) / (M * P)  # w̄/P − 1
+estimate = (over_draws(g[Y[i]]) / M) / (over_draws(m + v[Y[i]]) / M) ** q
+target = mean_g / P**q
 
 
-class Garl:
-    """(mean of g_i)/(mean of w_i)^q over M draws, for weights w = m + v, v ≥ 0: at least m."""
+def moment(a: int, b: int) -> sp.Sum:
+    """E (g − E g)^a (w − P)^b."""
+    return law_mean(lambda k: (g[k] - mean_g) ** a * (v[k] - mean_v) ** b, y)
 
-    mean_g, mean_v = law_mean(lambda k: g[k]), law_mean(lambda k: v[k])
-    P = m + mean_v
-    D = over_draws(g[Y[i]] - mean_g) / M  # mean of g less E[g]
-    u = over_draws(v[Y[i]] - mean_v) / (M * P)  # w̄/P − 1
-    estimate = (over_draws(g[Y[i]]) / M) / (over_draws(m + v[Y[i]]) / M) ** q
-    ell = mean_g / P  # ∇ℓ₁
 
-    @classmethod
-    def moment(cls, a: int, b: int) -> sp.Sum:
-        """E (g − E g)^a (w − P)^b."""
-        return law_mean(lambda k: (g[k] - cls.mean_g) ** a * (v[k] - cls.mean_v) ** b, y)
+def leading(sign: int = 1) -> sp.Expr:
+    gradient = mean_g / P  # ∇ℓ₁
+    inner = (q + 1) / 2 * gradient * moment(0, 2) - sign * moment(1, 1)
+    return q / (M * P ** (q + 1)) * inner
 
-    @classmethod
-    def target(cls) -> sp.Expr:
-        """∇ℓ_q = P^(1−q) ∇ℓ₁."""
-        return cls.mean_g / cls.P**q
 
-    @classmethod
-    def leading(cls) -> sp.Expr:
-        inner = (q + 1) / 2 * cls.ell * cls.moment(0, 2) - cls.moment(1, 1)
-        return q / (M * cls.P ** (q + 1)) * inner
+def second() -> sp.Expr:
+    inner = moment(1, 2) - (q + 2) / 3 * mean_g / P * moment(0, 3)
+    return q * (q + 1) / (2 * M**2 * P ** (q + 2)) * inner
 
-    @classmethod
-    def second(cls) -> sp.Expr:
-        inner = cls.moment(1, 2) - (q + 2) / 3 * cls.ell * cls.moment(0, 3)
-        return q * (q + 1) / (2 * M**2 * cls.P ** (q + 2)) * inner
 
-    @classmethod
-    def rest(cls) -> sp.Expr:
-        P, share = cls.P, cls.P / m
-        mixed = cls.moment(2, 2) + (M - 1) * (
-            cls.moment(2, 0) * cls.moment(0, 2) + 2 * cls.moment(1, 1) ** 2
+# E of D²(w̄ − P)² and of (w̄ − P)⁴, times M³.
+MIXED = moment(2, 2) + (M - 1) * (moment(2, 0) * moment(0, 2) + 2 * moment(1, 1) ** 2)
+PURE = moment(0, 4) + 3 * (M - 1) * moment(0, 2) ** 2
+
+
+def rest() -> sp.Expr:
+    third = rising(3) * (P / m) ** (q + 3) * (MIXED / (size * P**2) + size * PURE / P**4)
+    fourth = rising(4) * (P / m) ** (q + 4) * (mean_g**2 / size + size) * PURE / P**4
+    return (third + fourth) / (2 * M**3 * P**q)
+
+
+Part = tuple[sp.Expr, sp.Expr, sp.Expr]  # coefficient, product of D and u, its mean
+
+
+def parts(sign: int) -> tuple[Part, ...]:
+    """Of the polynomial that bounds the estimate from above (sign 1) or below (sign −1)."""
+    zero, V, C = sp.Integer(0), moment(0, 2), moment(1, 1)
+    third = sign * rising(3) * (m / P) ** (-q - 3) / 2
+    fourth = sign * rising(4) * (m / P) ** (-q - 4) / 2 * (mean_g**2 / size + size)
+    means_of_u = (sp.Integer(1), zero, V / (M * P**2), moment(0, 3) / (M**2 * P**3))
+    means_with_D = (zero, C / (M * P), moment(1, 2) / (M**2 * P**2))
+    found = [(mean_g * (-1) ** k * rising(k), u**k, mean) for k, mean in enumerate(means_of_u)]
+    found += [((-1) ** k * rising(k), D * u**k, mean) for k, mean in enumerate(means_with_D)]
+    found += [(third / size, D**2 * u**2, MIXED / (M**3 * P**2))]
+    found += [(third * size + fourth, u**4, PURE / (M**3 * P**4))]
+    return tuple((P ** (-q) * coefficient, product, mean) for coefficient, product, mean in found)
+
+
+def _by_moments(found: tuple[Part, ...]) -> tuple[list[sp.Expr], list[tuple[Any, ...]]]:
+    """The polynomial's mean, one product after the other replaced by its moments; and the rules."""
+    terms = [coefficient * SampleMean(product) for coefficient, product, _ in found]
+    lines, rules = [sp.Add(*terms)], []
+    for k, (coefficient, product, mean) in enumerate(found):
+        terms[k] = coefficient * mean
+        lines.append(sp.Add(*terms))
+        rules.append((Moments(SampleMean(product), y),))
+    return lines, rules
+
+
+def side(name: str, domain: Domain, sign: int) -> Clause:
+    found = parts(sign)
+    body = sp.Add(*(coefficient * product for coefficient, product, _ in found))
+    mean, mean_estimate = SampleMean(body), SampleMean(estimate)
+    linear = LinearMean(mean, tuple((coefficient, product) for coefficient, product, _ in found))
+    lines, rules = _by_moments(found)
+    closed = target + leading() + second() + sign * rest()
+
+    def instance(order: int, value: sp.Expr) -> tuple[sp.Expr, Instance]:
+        terms = ((at, 1 + u), (least, m / P), (number, sign * value), (size, size))
+        return P ** (-q), Instance(IDS[order], "bound", terms)
+
+    by = (instance(2, D), instance(3, mean_g))
+    text, next_mean = "Taylor's polynomials at w̄/P, draw by draw", "moments of independent draws"
+    if sign > 0:
+        rule = Outcomewise(mean_estimate, body, "<=", (Step(text, "<=", body, by=by),))
+        steps = (
+            Step(text, "<=", mean, by=((1, rule),)),
+            Step("power by power", "=", lines[0], by=(linear,)),
+            *(Step(next_mean, "=", lines[k + 1], by=rule) for k, rule in enumerate(rules)),
+            Step("collect", "=", closed),
         )
-        pure = cls.moment(0, 4) + 3 * (M - 1) * cls.moment(0, 2) ** 2
-        third = rising(3) * share ** (q + 3) * (mixed / (size * P**2) + size * pure / P**4)
-        fourth = rising(4) * share ** (q + 4) * (cls.mean_g**2 / size + size) * pure / P**4
-        return (third + fourth) / (2 * M**3 * P**q)
+        return Clause(name, domain, Claim(mean_estimate, "<=", closed), Chain(steps))
+    rule = Outcomewise(mean, estimate, "<=", (Step(text, "<=", estimate, by=by),))
+    back = reversed(range(len(rules)))
+    steps = (
+        Step("power by power", "=", lines[-1]),
+        *(Step(next_mean, "=", lines[k], by=rules[k]) for k in back),
+        Step("together", "=", mean, by=(linear,)),
+        Step(text, "<=", mean_estimate, by=((1, rule),)),
+    )
+    return Clause(name, domain, Claim(closed, "<=", mean_estimate), Chain(steps))
 
-    @classmethod
-    def parts(cls, sign: int) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
-        """Coefficients, and products of D and u, of the polynomial that bounds the estimate."""
-        P, u, D, mu = cls.P, cls.u, cls.D, cls.mean_g
-        third = sign * rising(3) * (m / P) ** (-q - 3) / 2
-        fourth = sign * rising(4) * (m / P) ** (-q - 4) / 2 * (mu**2 / size + size)
-        found = (
-            *((mu * (-1) ** k * rising(k), u**k) for k in range(4)),
-            *(((-1) ** k * rising(k), D * u**k) for k in range(3)),
-            (third / size, D**2 * u**2),
-            (third * size + fourth, u**4),
-        )
-        return tuple((P ** (-q) * coefficient, product) for coefficient, product in found)
 
-    @classmethod
-    def side(cls, name: str, domain: Domain, sign: int) -> Clause:
-        P, u = cls.P, cls.u
-        parts = cls.parts(sign)
-        body = sp.Add(*(coefficient * product for coefficient, product in parts))
-        apart = sp.Add(*(coefficient * SampleMean(product) for coefficient, product in parts))
+def _exact() -> Clause:
+    """q = 1: the bias is a covariance of the estimate with its own denominator."""
+    mean_w = law_mean(lambda k: w[k])
+    top, bottom = over_draws(g[Y[i]]) / M, over_draws(w[Y[i]]) / M
+    ratio = top / bottom
+    product = SampleMean(ratio * (bottom - mean_w))
+    value = law_mean(lambda k: g[k]) / mean_w - product / mean_w
+    before = SampleMean(top) / mean_w - product / mean_w
+    steps = (
+        Step(
+            "ratio times denominator is the numerator",
+            "=",
+            before,
+            by=(LinearMean(product, ((1, top), (-mean_w, ratio))),),
+        ),
+        Step("the mean of one draw", "=", value, by=(Moments(SampleMean(top), y),)),
+    )
+    words = "q = 1: E[ĝ] − ∇ℓ₁ = −E[ĝ (w̄ − P)]/P"
+    domain = Domain(*law(Array(w, (N,), 0)))
+    return Clause("ratio", domain, Claim(SampleMean(ratio), "=", value), Chain(steps), words)
 
-        def instance(order: int, value: sp.Expr) -> Instance:
-            terms = ((variable, 1 + u), (least, m / P), (number, sign * value), (size, size))
-            return Instance(IDS[order], "bound", terms)
 
-        by = ((P ** (-q), instance(2, cls.D)), (P ** (-q), instance(3, cls.mean_g)))
-        estimate, mean = SampleMean(cls.estimate), SampleMean(body)
-        closed = cls.target() + cls.leading() + cls.second() + sign * cls.rest()
-        text = "Taylor's polynomials at w̄/P, draw by draw"
-        linear = LinearMean(mean, parts)
-        moments = tuple(Moments(SampleMean(product), y) for _, product in parts)
-        if sign > 0:
-            rule = Outcomewise(estimate, body, "<=", (Step(text, "<=", body, by=by),))
-            steps = (
-                Step(text, "<=", mean, by=((1, rule),)),
-                Step("power by power", "=", apart, by=(linear,)),
-                Step("moments of independent draws", "=", closed, by=moments),
-            )
-            claim = Claim(estimate, "<=", closed)
-        else:
-            rule = Outcomewise(mean, cls.estimate, "<=", (Step(text, "<=", cls.estimate, by=by),))
-            steps = (
-                Step("moments of independent draws", "=", apart, by=moments),
-                Step("power by power", "=", mean, by=(linear,)),
-                Step(text, "<=", estimate, by=((1, rule),)),
-            )
-            claim = Claim(closed, "<=", estimate)
-        return Clause(name, domain, claim, Chain(steps))
+def garl_bias() -> Theorem:
+    exponent = Real(q, 0, samples=POINTS)
+    domain = Domain(exponent, *law(Real(m, 0), Array(v, (N,), 0, open_low=False), Real(size, 0)))
+    above, below, exact = side("at-most", domain, 1), side("at-least", domain, -1), _exact()
+    return Theorem(
+        id="difficulty.garl-bias",
+        title="GARL's bias is of order 1/M, with an explicit remainder",
+        words=(
+            "GARL's estimate ĝ = ḡ/w̄^q, from the means of g_i and of w_i ≥ m > 0 over M draws, has "
+            "the mean E[ĝ] = ∇ℓ_q + (q/(M P^(q+1)))[((q+1)/2)∇ℓ₁ Var(w) − Cov(g, w)] + "
+            "(q(q+1)/(2M² P^(q+2)))[E(g−Eg)(w−P)² − ((q+2)/3)∇ℓ₁ E(w−P)³] up to an explicit bound "
+            "of order 1/M², for every real q > 0, where P = E[w], ∇ℓ₁ = E[g]/P and ∇ℓ_q = "
+            "P^(1−q)∇ℓ₁. At q = 1 its bias is exactly −E[ĝ(w̄ − P)]/P."
+        ),
+        assumptions=(
+            FINITE,
+            SIGN,
+            "Weights are at least m > 0, written w = m + v. The bound has (P/m)^(q+3) and "
+            "(P/m)^(q+4); λ > 0 may be any number, such as |E g|.",
+        ),
+        uses=IDS[2:],
+        clauses=(above, below, exact),
+        references=(
+            tsallis_paper("Theorem 6.1", "the leading term, as we read it; the remainder is ours"),
+            Reference("folklore", "", "bias of the ratio estimator", "see aggregation.*"),
+        ),
+        implements=("identity.difficulty.garl_estimate",),
+        mutants=(
+            Mutant("unbiased", "at-most", rhs=target),
+            Mutant(
+                "covariance of the other sign",
+                "at-most",
+                rhs=target + leading(-1) + second() + rest(),
+            ),
+            Mutant("unbiased from below", "at-least", lhs=target),
+            Mutant("leading term doubled", "at-least", lhs=target + 2 * leading() - rest()),
+            Mutant("at q = 1 unbiased", "ratio", rhs=law_mean(lambda k: g[k]) / law_mean(lambda k: w[k])),
+        ),
+        check=CHECKS.get("difficulty.garl-bias"),
+    )

@@ -5,22 +5,32 @@ In the formulas q is Tsallis' exponent, as in its paper, and 1 − p is written 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import sympy as sp
 
-from proofs.kernel.domain import Integer, Real
+from proofs.kernel.domain import Array, Draws, Integer, Real
 from proofs.kernel.rules import Differentiate
 from proofs.kernel.theorem import Chain, Claim, Clause, Reference, Step
 
 __all__ = [
     "ABOVE_ONE",
     "BELOW_ONE",
-    "K",
+    "M",
     "N",
+    "Y",
     "attempts",
+    "g",
     "half",
+    "i",
+    "law",
+    "law_mean",
     "log_q",
     "logistic",
+    "n",
     "outcomes",
+    "over_draws",
     "p",
     "paced",
     "q",
@@ -30,9 +40,11 @@ __all__ = [
     "tsallis",
     "tsallis_paper",
     "unit",
+    "w",
+    "y",
 ]
 
-p, q, t, n, K, N = sp.symbols("p q t n K N")
+p, q, t, n, N = sp.symbols("p q t n N")
 half = sp.Rational(1, 2)
 
 unit = Real(p, 0, 1)
@@ -50,6 +62,27 @@ def tsallis(low: bool) -> Real:
 def log_q(x: sp.Expr) -> sp.Expr:
     """Tsallis' logarithm, for q ≠ 1."""
     return (x ** (1 - q) - 1) / (1 - q)
+
+
+# -- latent draws, for the estimates of Tsallis' gradient -------------------------------------------
+
+M, i, o, y = sp.symbols("M i o y")
+g, law_of, w, Y = map(sp.IndexedBase, ("g", "p", "w", "Y"))  # a law p: no success rate is near it
+
+
+def law(*more: Any) -> tuple[Any, ...]:
+    """M independent draws Y_i from one law over N values, with gradients g of these values."""
+    drawn = Array(g, (N,)), Array(law_of, (N,), law=True), Draws(Y, M, law_of)
+    return (Integer(M, 1), outcomes, *more, *drawn)
+
+
+def over_draws(body: sp.Expr, index: sp.Symbol = i) -> sp.Sum:
+    return sp.Sum(body, (index, 1, M))
+
+
+def law_mean(body: Callable[[sp.Symbol], sp.Expr], index: sp.Symbol = o) -> sp.Sum:
+    """E h(Y) for one draw."""
+    return sp.Sum(law_of[index] * body(index), (index, 1, N))
 
 
 logistic = 1 / (1 + sp.exp(-t))  # p as a function of the logit t

@@ -170,7 +170,7 @@ def per_token_kl(
     even = _BINARY[0]
     student: Tree = {(): even, (0,): even, (1,): even}
     teacher: Tree = {(): even, (0,): even, (1,): teacher_after}
-    b = (F(0), F(1))
+    b: Direction = (F(0), F(1))
     found = (per_token(student, teacher, (), b), response_gradient(student, teacher, (), b))
     count.equal(found, (0, log_of(F(4, 3)) * F(1, 8)), "0, and (1/8) log(4/3)", π_T=teacher_after)
     for length in (2, 3):

@@ -16,6 +16,7 @@ positivity procedure must discharge at once. Atoms and the relations used betwee
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations
 from typing import Any
@@ -575,8 +576,34 @@ class Algebra:
         if key not in self.known:
             self.known[key] = any(
                 _coefficients_positive(form, strict) for form in self._slack_forms(poly, strict)
-            )
+            ) or (strict and self._positive_with_end(poly))
         return self.known[key]
+
+    def _positive_with_end(self, poly: Poly) -> bool:
+        """For a closed range: positive up to its end, which the slacks leave out, and at the end."""
+        used = {self.atoms[i] for i in self.used(poly)}
+        for v in self.domain.variables:
+            if v.symbol not in used or not isinstance(v, Real) or v.open_low or v.open_high:
+                continue
+            if v.low is None or v.high is None:
+                continue
+            forms = self._slack_forms(poly, True, half_open=v.symbol)
+            if any(_coefficients_positive(form, True) for form in forms):
+                top, bottom = self.fraction(v.high)
+                if self.sign(bottom, strict=True) > 0:
+                    return self.sign(self._at(poly, v.symbol, top, bottom), strict=True) > 0
+        return False
+
+    def _at(self, poly: Poly, symbol: sp.Symbol, top: Poly, bottom: Poly) -> Poly:
+        """The polynomial where a variable is top/bottom, times a power of bottom."""
+        i = self.index[symbol]
+        degree, total = int(poly.degrees()[i]), self.zero
+        for exponents, coefficient in poly.to_dict().items():
+            n = int(exponents[i])
+            rest = tuple(0 if j == i else e for j, e in enumerate(exponents))
+            term = self.ctx.from_dict({rest: coefficient})
+            total = total + term * top**n * bottom ** (degree - n)
+        return total
 
     def _entries(self, used: set[Any]) -> list[sp.Indexed]:
         """Entries of arrays among what is used, or among the bounds of an index that is used."""
@@ -588,7 +615,7 @@ class Algebra:
         entries = (e for e in found if isinstance(e, sp.Indexed) and e.base in self.domain.arrays)
         return sorted(entries, key=str)
 
-    def _slack_forms(self, poly: Poly, strict: bool) -> Any:
+    def _slack_forms(self, poly: Poly, strict: bool, half_open: Any = None) -> Any:
         used = {self.atoms[i] for i in self.used(poly)}
         variables: list[Integer | Real] = []
         for entry in self._entries(used):  # bounded as a real variable is
@@ -600,7 +627,8 @@ class Algebra:
             variables.append(Real(cosine, -1, 1, False, False))
         for v in reversed(self.domain.variables):  # those used, and those that bound them
             if v.symbol in used:
-                variables.insert(0, v)
+                open_end = isinstance(v, Real) and v.symbol == half_open
+                variables.insert(0, replace(v, open_high=True) if open_end else v)
                 for bound in (v.low, v.high):
                     used |= set() if bound is None else sp.sympify(bound).free_symbols
         if len(variables) > VARIABLES:

@@ -139,7 +139,7 @@ from identity import difficulty as f
 x, c, s = jnp.asarray([0.25, 0.5]), jnp.asarray([1, 2]), jnp.asarray([[1.0], [2.0]])
 options = {"tsallis": {"q": 0.3}, "pass_at_k": {"k": 3}, "grpo_pass_at_k": {"k": 3},
            "beta_kernel": {"alpha": 0.3, "beta": 3}}
-calls = [lambda m=m: f.difficulty_weight(x, m, **o) for m, o in options.items()]
+calls = [lambda m=m, o=o: f.difficulty_weight(x, m, **o) for m, o in options.items()]
 calls += [
     lambda: f.difficulty_weight(x, group_size=4), lambda: f.difficulty_weight(x, "log_odds"),
     lambda: f.escort(c, 0.3), lambda: f.minimax_efficiency(x, "log"), lambda: f.weight_efficiency(x, c, probabilities=x),

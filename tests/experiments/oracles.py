@@ -58,8 +58,15 @@ def threshold(momentum: float, staleness: str, interval: int) -> float:
     return bisect(grid[first - 1], grid[first], unstable)
 
 
+def meetings(momentum: float) -> np.ndarray:
+    """Both κ at which the roots without lag meet: (1 + μ − κ)² = 4μ."""
+    return np.roots([1, -2 * (1 + momentum), (1 + momentum) ** 2 - 4 * momentum]).real
+
+
 def onset(momentum: float, interval: int) -> float:
     """Smallest κ without a real root in (μ, 1): f(z) = z^(τ−1)(1 − z)(z − μ) has its maximum κ."""
+    if interval == 0:
+        return float(min(meetings(momentum)))
     z = np.linspace(momentum, 1, 2_000_001)[1:-1]
     return float((z ** float(interval - 1) * (1 - z) * (z - momentum)).max())
 
@@ -131,8 +138,7 @@ def exact(name: str, row: dict[str, Any], bandit: dict[str, Any]) -> float:
         if quantity == "stability limit":
             return threshold(mu, "delay", 0)
         if quantity == "onset of alternation":
-            # κ at which (1 + μ − κ)² = 4μ, the larger one.
-            return float(max(np.roots([1, -2 * (1 + mu), (1 + mu) ** 2 - 4 * mu]).real))
+            return float(max(meetings(mu)))
         return 1 / steps if case["staleness"] == "block" else onset(mu, steps)
     if name == "stationary_variance":
         top = bandit["reference_logit"] + (bandit["pays"][0] - bandit["pays"][1]) / bandit["beta"]
@@ -153,6 +159,6 @@ def exact(name: str, row: dict[str, Any], bandit: dict[str, Any]) -> float:
     if quantity.startswith("power"):
         return -2.0 if limit else -1.0
     # θ′ → w e^{−θ}, so 1 − p → 1/(w ηt); in the limit θ′ → e^{−θ/2}.
-    tiny = 1e-9
+    tiny = 1e-13
     size = int(case["method"][2:]) if case["method"][:2] == "G=" else 0
     return 4.0 if limit else tiny / mean_std(tiny, size) if size else 1.0

@@ -22,8 +22,7 @@ FILES = {n: ROOT / "experiments" / "results" / f"{n}.json" for n in NAMES}
 CONTENT = {n: json.loads(path.read_text(encoding="utf-8")) for n, path in FILES.items()}
 WIDEST = 0.05
 
-# The oracles against what the functions give: onset's maximum is found on a grid of 5e-7.
-ORACLE = 1e-9
+ORACLE = 1e-9  # the oracles find thresholds by bisection, maxima on a grid
 SAME = 1e-9  # a simulation again, possibly by other kernels of NumPy
 
 
@@ -105,10 +104,10 @@ def test_numbers_of_the_theory() -> None:
         found = row("stale_refresh", arms="two", momentum=0.0, staleness=staleness, interval=n)
         low, high = found["times_short_rule"]
         assert low - 5e-5 <= ratio <= high + 5e-5, found
-    for n, ratio in ((2, 4.22), (4, 2.92), (16, 2.99)):
+    for n, ratio in ((2, 38 / 9), (4, 2.9225), (16, 2.9846)):
         found = row("stale_refresh", arms="five", momentum=0.9, staleness="block", interval=n)
         low, high = found["times_short_rule"]
-        assert low - 5e-3 <= ratio <= high + 5e-3, found
+        assert low - 5e-5 <= ratio <= high + 5e-5, found
     for method, p0, time in (("G=2", 0.001, 1012.81), ("G=8", 0.001, 386.72),
                              ("limit", 0.001, 63.15), ("plain", 0.01, 108.18014),
                              ("log-likelihood", 0.01, 5.58502)):  # fmt: skip
@@ -155,11 +154,11 @@ def test_a_neighbouring_delay_is_refused(name: str) -> None:
 def test_a_group_mean_is_no_leave_one_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the factor G/(G − 1) the update is another one, with less noise."""
     module = MODULES["stationary_variance"]
-    monkeypatch.setitem(module.PARAMETERS, "batches", 8)
+    monkeypatch.setitem(module.PARAMETERS, "batches", 5)
     cell = next(
         c
         for c in module.cells().values()
-        if c["estimator"] == "leave-one-out" and c["group_size"] == 4
+        if c["estimator"] == "leave-one-out" and c["group_size"] == 2
     )
     right, honest = module.variance_row(cell, module.measure(cell)), module.estimate
 
@@ -225,7 +224,7 @@ def test_batches_of_chains_are_found_again(name: str) -> None:
         assert close(again, kept["batches"][7])
     else:
         spread = np.std(kept["batches"], ddof=1)
-        assert abs(again - kept["measured"]) < 7.5 * spread  # Student's t, 39 degrees
+        assert abs(again - kept["measured"]) < 8.1 * spread  # Student's t, 39 degrees
 
 
 @pytest.mark.parametrize(

@@ -50,10 +50,6 @@ OBJECTIVES: dict[str, Callable[..., mpmath.mpf]] = {
     "log_odds": lambda p: mpmath.log(p) - mpmath.log1p(-p),
     "pass_at_k": lambda p, k: _pass(p, k),
     "grpo_pass_at_k": lambda p, k: 2 * mpmath.asin(mpmath.sqrt(_pass(p, k))) / k,
-    # Any primitive of p^(α−1)(1−p)^(β−1).
-    "beta_kernel": lambda p, alpha, beta: mpmath.quad(
-        lambda t: t ** (alpha - 1) * (1 - t) ** (beta - 1), [mpmath.mpf("0.5"), p]
-    ),
 }
 
 
