@@ -24,6 +24,8 @@ extensions = [
     "markdown_page",
     "public_names",
     "theory_figures",
+    "diagnostics_power",
+    "difficulty_atlas",
     "experiment_pages",
 ]
 exclude_patterns = ["_build"]

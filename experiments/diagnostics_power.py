@@ -18,15 +18,21 @@ Run it again to go on where it stopped; --restart begins anew.
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
+import sys
+import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rich.progress import MofNCompleteColumn, Progress
 
-from identity.diagnostics import MODES, RunLog
+from identity.diagnostics import MODES, RunLog, diagnose_run
 from identity.expectation import silent_rate_unbiased
 
 RESULTS = Path(__file__).resolve().parent / "results" / "diagnostics_power.json"
@@ -46,7 +52,8 @@ class Cell:
     `truth` is the failure mode, or "healthy". `step` is η as a multiple of the stability
     threshold; `eta`, where given, η itself (without KL there is no fixed point). `rates` are the
     verifier's rates of reward for correct, exploiting and wrong answers. `doubled` is the share of
-    groups that hold each of G/2 rollouts twice. `plateau` starts at the fixed point.
+    groups that hold each of G/2 rollouts twice. `plateau` starts at the fixed point; with `ramp`
+    the step size grows in a straight line from 0.
     """
 
     name: str
@@ -63,18 +70,61 @@ class Cell:
     spread: float = 1.5
     exploit: float = -1.5
     plateau: bool = False
+    ramp: bool = False
     runs: int = 500
 
 
+HEALTHY = "healthy"
 HACKING, DEGENERACY, CONCENTRATION, INSTABILITY = MODES
 CELLS = (
-    Cell("healthy", "healthy", "G = 8, plain steps"),
-    Cell("healthy-group", "healthy", "G = 16", group_size=16),
-    Cell("healthy-momentum", "healthy", "momentum 0.9", momentum=0.9, step=0.0005),
-    Cell("healthy-noise", "healthy", "verifier with t = 0.9, f = 0.1", rates=(0.9, 0.1, 0.1)),
-    Cell("healthy-delay", "healthy", "rollouts 4 steps old", delay=4, step=0.02),
-    Cell("healthy-plateau", "healthy", "at the fixed point from the start", plateau=True),
-)
+    Cell("healthy", HEALTHY, "G = 8, plain steps"),
+    Cell("healthy-group", HEALTHY, "G = 16", group_size=16),
+    Cell("healthy-fast", HEALTHY, "steps ten times as large", step=0.05),
+    Cell("healthy-momentum", HEALTHY, "momentum 0.9", momentum=0.9, step=0.0005),
+    Cell("healthy-noise", HEALTHY, "verifier with t = 0.9, f = 0.1", rates=(0.9, 0.1, 0.1)),
+    Cell("healthy-plateau", HEALTHY, "at the fixed point from the start", plateau=True),
+    Cell("healthy-delay", HEALTHY, "rollouts 4 steps old", delay=4, step=0.02),
+    Cell("healthy-half", HEALTHY, "rollouts 4 steps old, half the threshold", delay=4, step=0.5),
+    *(
+        Cell(
+            f"hacking-{n}", HACKING, effect, rates=(correct, 1.0, 0.0), beta=beta, step=step,
+            exploit=exploit, runs=200,
+        )
+        for n, (effect, correct, beta, step, exploit) in enumerate(
+            (
+                ("truth paid 0.7, exploit 1; half the KL", 0.7, 0.4, 0.01, -1.5),
+                ("truth paid 0.5, exploit 1", 0.5, 0.8, 0.01, -1.5),
+                ("truth paid 0.5, exploit 1; half the KL", 0.5, 0.4, 0.01, -1.5),
+                ("truth paid 0.3, exploit 1", 0.3, 0.8, 0.01, -1.5),
+                ("truth paid 0.6, exploit 1 but rare; a quarter of the KL", 0.6, 0.2, 0.005, -3.0),
+            )
+        )
+    ),
+    *(
+        Cell(f"doubled-{share}", DEGENERACY, f"{share:.0%} of groups hold each rollout twice",
+             doubled=share, step=0.01, runs=200)
+        for share in (0.1, 0.2, 0.3, 1.0)
+    ),
+    Cell("hopeless-60", DEGENERACY, "prompts solved or hopeless", spread=60.0, runs=200),
+    *(
+        Cell(f"free-{eta}", CONCENTRATION, f"no KL, step size {eta:g}", beta=0.0, eta=eta, runs=200)
+        for eta in (0.1, 0.15, 0.3, 1.0)
+    ),
+    *(
+        Cell(
+            f"unstable-{delay}-{step}", INSTABILITY,
+            f"rollouts {delay} steps old, {step:g} of the threshold",
+            delay=delay, step=step, runs=200,
+        )
+        for delay, step in (
+            (0, 1.2), (1, 1.0), (1, 1.2), (4, 1.0), (4, 1.2), (4, 1.5), (8, 1.0), (8, 1.2),
+        )
+    ),
+    Cell(
+        "unstable-ramp", INSTABILITY, "rollouts 4 steps old, growing from 0 to 1.2 of the threshold",
+        delay=4, step=1.2, ramp=True, runs=200,
+    ),
+)  # fmt: skip
 
 
 def start_logits(cell: Cell, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
@@ -180,7 +230,8 @@ def simulate(cell: Cell, runs: int, rng: np.random.Generator) -> Iterator[RunLog
             now = softmax(held_out + theta[:, None, :])[..., 0]
             held[t] = rng.binomial(EVALUATED, now).mean(axis=1) / EVALUATED
         penalty = cell.beta * kl_gradient(np.maximum(policy, 1e-300), reference)
-        velocity = cell.momentum * velocity + eta * (gradient - penalty)
+        grown = (t + 1) / STEPS if cell.ramp else 1.0
+        velocity = cell.momentum * velocity + grown * eta * (gradient - penalty)
         theta = theta + velocity
         past = [*past[1:], theta]
     predicted = np.asarray(silent_rate_unbiased(np.arange(2 * size + 1.0), 2.0 * size, size))
@@ -221,3 +272,106 @@ def grpo(
     each = (paid * up[..., None] - (counts - paid) * down[..., None]) / size
     gradient: Floats = (each * mixed[..., None]).mean(axis=1)
     return gradient, k
+
+
+def outcome(log: RunLog) -> dict[str, Any]:
+    """What the table counts of one run."""
+    report = diagnose_run(log, alpha=ALPHA)
+    evidence = report.findings[-1].evidence
+    return {
+        "p": [finding.p_value for finding in report.findings],
+        "present": [finding.verdict == "present" for finding in report.findings],
+        "primary": report.primary or "none",
+        "warning": [
+            evidence[f"rising {name}: p"] < ALPHA for name in ("lag-1 autocorrelation", "variance")
+        ],
+    }
+
+
+def chunk_logs(cell: Cell, chunk: int) -> Iterator[RunLog]:
+    """The runs of one chunk: the same ones whenever they are asked for."""
+    rng = np.random.default_rng([SEED, zlib.crc32(cell.name.encode()), chunk])
+    return simulate(cell, min(CHUNK, cell.runs - chunk * CHUNK), rng)
+
+
+def empty(cell: Cell) -> dict[str, Any]:
+    return {
+        **asdict(cell),
+        "chunks": 0,
+        "done": 0,
+        "alone": [0] * len(MODES),
+        "present": [0] * len(MODES),
+        "any": 0,
+        "primary": dict.fromkeys(("none", *MODES), 0),
+        "warning": [0, 0],
+        "slice": [],
+    }
+
+
+def add(record: dict[str, Any], found: list[dict[str, Any]], slice_size: int = SLICE) -> None:
+    """Count one chunk into the record of its cell."""
+    if record["chunks"] == 0:
+        record["slice"] = [[float(f"{p:.6g}") for p in one["p"]] for one in found[:slice_size]]
+    record["chunks"] += 1
+    record["done"] += len(found)
+    for one in found:
+        for n in range(len(MODES)):
+            record["alone"][n] += int(one["p"][n] < ALPHA)
+            record["present"][n] += int(one["present"][n])
+        record["any"] += any(one["present"])
+        record["primary"][one["primary"]] += 1
+        for n in range(2):
+            record["warning"][n] += int(one["warning"][n])
+
+
+def resumed(path: Path, restart: bool) -> dict[str, Any]:
+    """Records so far; those of cells that were defined otherwise are dropped."""
+    settings = {
+        "alpha": ALPHA, "seed": SEED, "steps": STEPS, "every": EVERY, "prompts": PROMPTS,
+        "evaluated": EVALUATED, "chunk": CHUNK,
+    }  # fmt: skip
+    old: dict[str, Any] = {}
+    if path.exists() and not restart:
+        old = json.loads(path.read_text(encoding="utf-8"))
+    same = old.get("settings") == settings
+    cells = {}
+    for cell in CELLS:
+        kept = old.get("cells", {}).get(cell.name) if same else None
+        wanted = json.loads(json.dumps(asdict(cell)))
+        if kept is None or {key: kept.get(key) for key in wanted} != wanted:
+            kept = empty(cell)
+        cells[cell.name] = kept
+    return {"settings": settings, "modes": list(MODES), "cells": cells}
+
+
+def write(path: Path, results: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--restart", action="store_true", help="forget earlier results")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where results are kept")
+    options = parser.parse_args()
+    results = resumed(options.out, options.restart)
+    total = sum(cell.runs for cell in CELLS)
+    done = sum(record["done"] for record in results["cells"].values())
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, disable=not sys.stdout.isatty()) as progress:
+        task = progress.add_task("runs", total=total, completed=done)
+        for cell in CELLS:
+            record = results["cells"][cell.name]
+            progress.update(task, description=cell.name)
+            while record["done"] < cell.runs:
+                found = [outcome(log) for log in chunk_logs(cell, record["chunks"])]
+                add(record, found)
+                write(options.out, results)
+                progress.advance(task, len(found))
+    write(options.out, results)
+
+
+if __name__ == "__main__":
+    main()

@@ -63,7 +63,7 @@ ONSET, ALTERNATION, STABILITY = "onset of oscillation", "onset of alternation", 
 
 
 def observe(
-    kappas: Floats, momentum: float, staleness: str = "delay", interval: int = 0
+    kappas: Floats, momentum: float, staleness: str = "none", interval: int = 0
 ) -> dict[str, NDArray[Any]]:
     """What is seen of x in one run for each κ, which begins at rest.
 
@@ -87,13 +87,13 @@ def observe(
     size, lasted = np.abs(x), np.zeros(kappas.size)
     going = np.ones(kappas.size, dtype=bool)
     for t in range(run["steps"]):
-        if staleness == "delay":
+        if staleness != "block":
             stale = gradient(past[t % (interval + 1)])
         elif t % interval == 0:
             stale = gradient(x)
         after = x + momentum * (x - before) + eta * stale
         before, x = x, np.where(going, after, x)
-        if staleness == "delay":
+        if staleness != "block":
             past[t % (interval + 1)] = x
         changed |= going & (x < 0)
         broke |= going & (x < 0 if t % 2 else x > 0)  # t counts from 0: this is step t + 1
@@ -138,7 +138,7 @@ def measure(cell: dict[str, Any]) -> dict[str, Any]:
 
 
 def cells() -> dict[str, dict[str, Any]]:
-    fresh = {"staleness": "delay", "interval": 0}
+    fresh = {"staleness": "none", "interval": 0}
     listed = [
         {"quantity": quantity, "momentum": momentum, **fresh}
         for quantity in (ONSET, ALTERNATION, STABILITY)
@@ -164,7 +164,7 @@ def exact(cell: dict[str, Any]) -> float:
         return 2 * (1 + momentum)
     if cell["quantity"] == ALTERNATION:
         return (1 + math.sqrt(momentum)) ** 2
-    return oscillation_onset(momentum, n) if cell["staleness"] == "delay" else 1 / n
+    return 1 / n if cell["staleness"] == "block" else oscillation_onset(momentum, n)
 
 
 def compare(cell: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
@@ -172,9 +172,8 @@ def compare(cell: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
     low, high = measured["interval"]
     value = exact(cell)
     # No theorem gives the onset with a delay: the function's value stands alone there.
-    theorem = None if cell["staleness"] == "delay" else "dynamics.block-threshold"
-    if cell["interval"] == 0:
-        theorem = "dynamics.onset"
+    theorems = {"none": "dynamics.onset", "block": "dynamics.block-threshold", "delay": None}
+    theorem = theorems[cell["staleness"]]
     return {
         "quantity": cell["quantity"],
         "case": {k: v for k, v in cell.items() if k != "quantity"},

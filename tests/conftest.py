@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, settings
 
 from tests import backends
 
+backends.compile_operations_faster()  # before jax is imported as well
+
 _COMMON = {
     "deadline": None,  # the first call of a compiled backend takes a second
     "print_blob": True,  # a failure prints a line that replays it

@@ -76,7 +76,7 @@ def stale_refresh(figure: Figure) -> None:
         number += 1
     right.axhline(0.0, color=INK, lw=0.8)
     right.axvline(1.0, color=INK, lw=0.8)
-    right.set(xscale="log", ylim=(-2.2, 1.5))
+    right.set(xscale="log", ylim=(-1.3, 1.0))
     right.set_xticks([0.2, 0.5, 1, 2], ["0.2", "0.5", "1", "2"])
     right.minorticks_off()
     right.set_xlabel("κ / short rule, μ = 0")
@@ -88,30 +88,30 @@ def transitions(figure: Figure) -> None:
     """What is seen of the heavy ball without lag, over momentum and κ."""
     from identity.dynamics import oscillation_onset, refresh_threshold
 
-    axes = figure.add_subplot()
+    low, high = figure.subplots(1, 2)
     momenta = np.linspace(0, 0.985, 395)
-    lines: dict[str, Callable[[float], float]] = {
-        "stability limit": lambda mu: refresh_threshold(mu, 0, "delay"),
-        "onset of alternation": lambda mu: float((1 + np.sqrt(mu)) ** 2),
-        "onset of oscillation": oscillation_onset,
-    }
-    rows = [r for r in results("oscillation_onset") if r["case"]["interval"] == 0]
-    for n, (quantity, value) in enumerate(lines.items()):
+    lines: tuple[tuple[Axes, str, Callable[[float], float]], ...] = (
+        (low, "onset of oscillation", oscillation_onset),
+        (high, "onset of alternation", lambda mu: float((1 + np.sqrt(mu)) ** 2)),
+        (high, "stability limit", lambda mu: refresh_threshold(mu, 0, "delay")),
+    )
+    rows = [r for r in results("oscillation_onset") if r["case"]["staleness"] == "none"]
+    for n, (axes, quantity, value) in enumerate(lines):
         curve = [value(float(mu)) for mu in momenta]
         axes.plot(momenta, curve, color=COLOURS[n], ls=STYLES[n], lw=1.4, label=quantity)
         part = [r for r in rows if r["quantity"] == quantity]
         at = [r["case"]["momentum"] for r in part]
         bars(axes, at, part, np.ones(len(part)), color=COLOURS[n], marker="o", ms=5, mfc="none")
-    axes.set(yscale="log", ylim=(1e-4, 12), xlim=(-0.02, 1.0))
-    for at_, height, word in (
-        (0.1, 0.02, "relaxes"),
-        (0.6, 0.6, "oscillates"),
-        (0.1, 5.5, "grows"),
-    ):
-        axes.text(at_, height, word, style="italic")
-    axes.set_xlabel("momentum μ")
-    axes.set_ylabel("κ = ηK")
-    axes.legend(frameon=False, fontsize="small", loc="lower left")
+    low.set(yscale="log", ylim=(1e-4, 3))
+    high.set(ylim=(0.6, 4.6))
+    words = (low, 0.1, 0.01, "relaxes"), (low, 0.6, 0.6, "oscillates"), (high, 0.1, 3.6, "grows")
+    for axes, x, y, word in (*words, (high, 0.6, 2.2, "oscillates")):
+        axes.text(x, y, word, style="italic")
+    for axes in (low, high):
+        axes.set(xlim=(-0.03, 1.0))
+        axes.set_xlabel("momentum μ")
+        axes.legend(frameon=False, fontsize="small", loc="lower left" if axes is low else None)
+    low.set_ylabel("κ = ηK")
 
 
 def group_noise(figure: Figure) -> None:
@@ -147,6 +147,6 @@ def group_noise(figure: Figure) -> None:
 
 FIGURES: dict[str, tuple[Callable[[Figure], None], tuple[float, float]]] = {
     "stale-refresh": (stale_refresh, (8.2, 3.8)),
-    "transitions": (transitions, (6.4, 4.0)),
+    "transitions": (transitions, (8.2, 3.6)),
     "group-noise": (group_noise, (6.4, 3.6)),
 }

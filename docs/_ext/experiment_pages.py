@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Container
 from typing import Any, ClassVar
 
 import theory_figures
@@ -41,13 +42,24 @@ def digits(low: float, high: float) -> int:
     return min(max(2 - math.floor(math.log10(width)), 3), 12)
 
 
+def shown(value: float, figures: int) -> str:
+    return f"{value:#.{figures}g}".replace("-", "−")
+
+
 def shown_interval(low: float, high: float) -> str:
     n = digits(low, high)
-    return f"{low:.{n}g} … {high:.{n}g}"
+    return f"{shown(low, n)} … {shown(high, n)}"
 
 
-def share(part: float) -> str:
-    return f"{100 * part:.2g} %"
+def problem(rows: list[Row], known: Container[str]) -> str:
+    """What is wrong with the rows, or nothing."""
+    for row in rows:
+        low, high = row["interval"]
+        if not (row["brackets"] and low <= row["exact"] <= high):
+            return f"{row['exact']} is outside [{low}, {high}] at {row['case']}"
+        if row["theorem"] is not None and row["theorem"] not in known:
+            return f"the ledger has no theorem {row['theorem']}"
+    return ""
 
 
 class Experiment(LedgerDirective):
@@ -65,59 +77,61 @@ class Experiment(LedgerDirective):
         self.env.note_dependency(str(path))
         content = json.loads(path.read_text(encoding="utf-8"))
         rows: list[Row] = content["results"]
-        self.check(rows)
+        if found := problem(rows, self.ledger.entries):
+            raise self.error(f"{path.relative_to(ROOT)}: {found}")
         if "quantity" in self.options:
             rows = [r for r in rows if r["quantity"] == self.options["quantity"]]
         if not rows:
             raise self.error(f"{path.relative_to(ROOT)} has no such rows")
         return [self.summary(name, content["versions"], rows), self.table(rows)]
 
-    def check(self, rows: list[Row]) -> None:
-        for row in rows:
-            low, high = row["interval"]
-            if not (row["brackets"] and low <= row["exact"] <= high):
-                raise self.error(f"{row['exact']} is outside [{low}, {high}] at {row['case']}")
-            if row["theorem"] is not None and row["theorem"] not in self.ledger.entries:
-                raise self.error(f"the ledger has no theorem {row['theorem']!r}")
-
     def summary(self, name: str, versions: dict[str, str], rows: list[Row]) -> nodes.Node:
-        widths = [(r["interval"][1] - r["interval"][0]) / abs(r["measured"]) for r in rows]
+        widest = max((r["interval"][1] - r["interval"][0]) / abs(r["measured"]) for r in rows)
         libraries = ", ".join(f"{k} {v}" for k, v in versions.items() if k != "grpo-identity")
         return para(
-            f"All {len(rows)} intervals hold the exact value. They are {share(min(widths))} to "
-            f"{share(max(widths))} of the value wide. Run again by ",
+            f"All {len(rows)} intervals hold the exact value, and none is wider than "
+            f"{math.ceil(1e4 * widest) / 100:g} % of it. Run again by ",
             nodes.literal("", f"python experiments/{name}.py"),
             f"; measured with {libraries}.",
         )
 
     def table(self, rows: list[Row]) -> nodes.Node:
-        several = len({r["quantity"] for r in rows}) > 1
+        columns: dict[str, list[str]] = {}
+        if len({r["quantity"] for r in rows}) > 1:
+            columns["quantity"] = [r["quantity"] for r in rows]
         keys = list(dict.fromkeys(k for r in rows for k in r["case"]))
-        extra = self.options.get("extra")
-        header = [*(["quantity"] if several else []), *(HEADINGS.get(k, k) for k in keys)]
-        header += ["measured interval", "exact value", *([HEADINGS[extra]] if extra else [])]
-        header.append("exact value by")
-        table = nodes.table(classes=["experiment-table"])
-        group = nodes.tgroup(cols=len(header))
-        group += [nodes.colspec(colwidth=1) for _ in header]
-        group += nodes.thead("", self.cells(para(h) for h in header))
-        body = nodes.tbody()
-        for row in rows:
-            low, high = row["interval"]
-            cells = [para(row["quantity"])] if several else []
-            cells += [para(self.word(row["case"].get(k, "—"))) for k in keys]
-            cells += [
-                para(shown_interval(low, high)),
-                para(f"{row['exact']:.{digits(low, high)}g}"),
+        if all(len(r["case"]) == len(keys) for r in rows):
+            for key in keys:
+                columns[HEADINGS.get(key, key)] = [self.word(r["case"][key]) for r in rows]
+        else:
+            columns["case"] = [
+                ", ".join(f"{HEADINGS.get(k, '')} {self.word(v)}" for k, v in r["case"].items())
+                for r in rows
             ]
-            cells += [para(shown_interval(*row[extra]))] if extra else []
-            source = self.thm(row["theorem"]) if row["theorem"] else self.function(row["function"])
-            body += self.cells([*cells, para(source)])
-        group += body
+        columns["measured interval"] = [shown_interval(*r["interval"]) for r in rows]
+        columns["exact value"] = [shown(r["exact"], digits(*r["interval"])) for r in rows]
+        if extra := self.options.get("extra"):
+            columns[HEADINGS[extra]] = [shown_interval(*r[extra]) for r in rows]
+        table = nodes.table(classes=["experiment-table", "colwidths-auto"])
+        group = nodes.tgroup(cols=len(columns) + 1)
+        group += [nodes.colspec(colwidth=1) for _ in range(len(columns) + 1)]
+        group += nodes.thead("", self.cells(map(para, (*columns, "exact value by"))))
+        lines = zip(*columns.values(), strict=True)
+        group += nodes.tbody(
+            "",
+            *(
+                self.cells([*map(para, line), para(self.source(row))])
+                for line, row in zip(lines, rows, strict=True)
+            ),
+        )
         table += group
-        frame = nodes.container(classes=["presets-table"])
-        frame += table
-        return frame
+        return table
+
+    def source(self, row: Row) -> nodes.Node:
+        """Link to what the exact value is from."""
+        if row["theorem"]:
+            return self.thm(row["theorem"])
+        return self.function(row["function"], row["function"].removeprefix("identity."))
 
     @staticmethod
     def cells(entries: Any) -> nodes.row:

@@ -166,6 +166,11 @@ class _Printer(LatexPrinter):  # type: ignore[misc]
         law = rf"{self._print(n)} \sim \mathrm{{Poisson}}({self._print(rate)})"
         return rf"\mathrm{{E}}_{{{law}}}\left[{self._print(body)}\right]" + _power(exp)
 
+    def _print_DefiniteIntegral(self, e: Any, exp: Any = None) -> str:
+        body, x, low, high = map(self._print, e.args)
+        text = rf"\int_{{{low}}}^{{{high}}} {body}\, d{x}"
+        return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
+
     def _print_Rounded(self, e: Any, exp: Any = None) -> str:
         x, bits = e.args
         return rf"\mathrm{{fl}}_{{{self._print(bits)}}}\left({self._print(x)}\right)" + _power(exp)

@@ -116,10 +116,74 @@ def dpo_weight(figure: Figure) -> None:
     axes.legend(frameon=False, fontsize="small")
 
 
+def weight_atlas(figure: Figure) -> None:
+    """Weight on ∇p and gradient mass of every method, by the success probability."""
+    from identity.difficulty import difficulty_weight
+
+    # Label, style, colour, place of the label (side of the panel or rate), method, options.
+    shown: tuple[tuple[str, int, int, Any, str, dict[str, Any]], ...] = (
+        ("log-odds (DPO)", 0, 1, "right", "log_odds", {}),
+        ("DAPO, G = 8", 1, 1, "right", "dapo", {"group_size": 8}),
+        ("GRPO, limit", 0, 0, "right", "grpo", {}),
+        ("GRPO, G = 8", 1, 0, "right", "grpo", {"group_size": 8}),
+        ("REINFORCE", 0, 5, "right", "reinforce", {}),
+        ("log-likelihood", 0, 2, "left", "log_likelihood", {}),
+        ("Tsallis, q = ½", 2, 2, "left", "tsallis", {"q": 0.5}),
+        ("MaxRL, 8", 1, 2, "left", "max_rl", {"group_size": 8}),
+        ("pass@8", 0, 3, "inside", "pass_at_k", {"k": 8}),
+        ("GRPO on pass@8", 3, 3, "left", "grpo_pass_at_k", {"k": 8}),
+    )
+    logit = np.linspace(-np.log(199), np.log(199), 400)
+    rates = 1 / (1 + np.exp(-logit))
+    ticks = np.asarray([0.01, 0.1, 0.5, 0.9, 0.99])
+    panels = figure.subplots(2, 1)
+    for panel, low, high, mass in ((panels[0], 0.04, 300.0, False), (panels[1], 0.003, 1.4, True)):
+        ends: dict[str, list[tuple[float, str, str]]] = {"left": [], "right": []}
+        for label, style, colour, side, method, options in shown:
+            curve = difficulty_weight(rates, method, **options)
+            if mass:
+                curve = curve * rates * (1 - rates)
+            panel.plot(logit, curve, ls=STYLES[style], color=COLOURS[colour], lw=1.8)
+            if side in ends and low < curve[0 if side == "left" else -1] < high:
+                ends[side].append((curve[0 if side == "left" else -1], label, COLOURS[colour]))
+            else:
+                at = int(np.argmin(np.abs(curve - 3 * low)[logit > -1])) + int(np.sum(logit <= -1))
+                panel.annotate(
+                    label,
+                    (logit[at], curve[at]),
+                    (-4, 0),
+                    textcoords="offset points",
+                    ha="right",
+                    color=COLOURS[colour],
+                    fontsize="small",
+                )
+        for side, entries in ends.items():
+            place = (logit[0], "right", -32) if side == "left" else (logit[-1], "left", 4)
+            height = -np.inf
+            for value, label, colour in sorted(entries):
+                height = max(np.log10(value), height + 0.055 * np.log10(high / low))
+                panel.annotate(
+                    label,
+                    (place[0], 10**height),
+                    (place[2], 0),
+                    va="center",
+                    ha=place[1],
+                    textcoords="offset points",
+                    color=colour,
+                    fontsize="small",
+                    annotation_clip=False,
+                )
+        panel.set(yscale="log", ylim=(low, high), xlim=(logit[0], logit[-1]))
+        panel.set_xticks(np.log(ticks / (1 - ticks)), [f"{t:g}" for t in ticks])
+        panel.set_xlabel("success probability p, on the scale of its log-odds")
+        panel.set_title("gradient mass w(p)·p(1−p)" if mass else "weight w(p)", fontsize="medium")
+
+
 FIGURES: dict[str, tuple[Callable[[Figure], None], tuple[float, float]]] = {
     "length-weights": (length_weights, (6.4, 3.8)),
     "clip-pieces": (clip_pieces, (7.4, 5.2)),
     "dpo-weight": (dpo_weight, (6.4, 3.6)),
+    "weight-atlas": (weight_atlas, (7.4, 8.4)),
 }
 
 

@@ -1,4 +1,4 @@
-"""``grpo-identity diagnose``: what group-based training sees on a set of prompts."""
+"""``grpo-identity diagnose``: what group-based training sees on prompts, or went wrong in a run."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from rich.table import Table
 from rich.text import Text
 
 from identity.cli.console import documented_errors, fail, output, print_json, print_table
-from identity.data import big_math_solve_rates
+from identity.cli.run_tables import named_columns, print_run
+from identity.data import SolveRates, big_math_solve_rates
 from identity.diagnostics import (
     DEFAULT_GROUP_SIZES,
     MASS_NOTE,
     ZONES,
     Diagnosis,
     MassRow,
+    RunLog,
     SilentRow,
-    read_log,
+    diagnose_run,
+    read_any,
+    read_run,
 )
 from identity.diagnostics import diagnose as diagnosed
 
@@ -55,13 +59,32 @@ def diagnose(
         Path | None,
         typer.Option(help="Also draw the figure to this file (.png, .pdf or .svg).", metavar="OUT"),
     ] = None,
+    run: Annotated[
+        bool, typer.Option("--run", help="Read the file as the log of one run, group by group.")
+    ] = False,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column of a run's log, if it has another name than the usual ones; repeat for "
+            "several. Names: step, train_reward, heldout_reward, entropy, silent_fraction, "
+            "predicted_silent.",
+            metavar="NAME=COLUMN",
+            show_default=False,
+        ),
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(help="For a run: chance of a false alarm, in [0.001, 0.5].")
+    ] = 0.05,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object instead of tables.")
     ] = False,
 ) -> None:
     """Silent groups, gradient mass by difficulty and group size, from logged solve rates.
 
-    FILE names its columns, or JSON fields, in one of four ways:
+    Or, from the log of one training run, which of four failure modes it shows: reward hacking,
+    advantage degeneracy, policy concentration, dynamical instability.
+
+    A log of prompts names its columns, or JSON fields, in one of four ways:
 
     - k and n, optionally count: k correct of n rollouts
 
@@ -75,13 +98,18 @@ def diagnose(
 
     0/1 columns: reward correct
 
+    A log of a run has one row per step, with columns such as step, reward, eval_reward, entropy,
+    frac_reward_zero_std (or the names verl writes); with --run, one row per group: step, a prompt
+    column and one of the first three shapes above.
+
     Bad files and values end with a message naming the line, exit code 2.
     \f
 
     Parameters
     ----------
     file : Path, optional
-        Read by `identity.diagnostics.read_log`, which documents the accepted shapes. Without it,
+        Read by `identity.diagnostics.read_any`: `read_log` and `read_run` document the accepted
+        shapes. Without it,
         `identity.data.big_math_solve_rates`, with these caveats: draws from the table match the
         start population of arXiv 2607.00152 in distribution only; Big-Math dropped many unsolved
         problems, so that P(0) is partly selection; six rows record a ratio without its number of
@@ -90,6 +118,13 @@ def diagnose(
         As for `identity.diagnostics.diagnose`.
     figure : Path, optional
         Where to draw `identity.cli.figure.draw_figure`; an existing file is replaced.
+    run : bool
+        Whether to read the file by `identity.diagnostics.read_run` even if it has the shape of a
+        log of prompts.
+    column : list of str, optional
+        Columns of a run, for `identity.diagnostics.read_run`; implies `run`.
+    alpha : float
+        As for `identity.diagnostics.diagnose_run`.
     as_json : bool
         Print JSON.
 
@@ -115,11 +150,35 @@ def diagnose(
                         "mean_fidelity": number or null, "mean_fidelity_below": number or null,
                         "mixed_prompts", "quantiles": [{"share", "p", "group_size"}],
                         "rule", "theorem"}}
+
+    and for a run `identity.diagnostics.RunDiagnosis`::
+
+        {"source", "recognised", "caveats": [text], "steps", "alpha",
+         "findings": [{"mode", "verdict": "present", "not found" or "cannot tell", "statistic",
+                       "value": number or null, "interval": [low, high] or null, "threshold",
+                       "null": text, "p_value": number or null, "adjusted_p": number or null,
+                       "theorem", "explanation", "reason",
+                       "evidence": {name: number or null}}, four of them],
+         "primary": mode or null, "consequences": {mode: its cause}, "reading"}
     """
+    columns = named_columns(column or ())
+    if (run or columns) and file is None:
+        raise fail("--run and --column need a FILE")
     with documented_errors():
-        rates = big_math_solve_rates() if file is None else read_log(file)
+        log = _read(file, run or bool(columns), columns)
+    if isinstance(log, RunLog):
+        if figure is not None:
+            raise fail("--figure draws a log of prompts; this is the log of a run")
+        with documented_errors():
+            found = diagnose_run(log, alpha=alpha)
+        if as_json:
+            print_json(found.to_dict())
+        else:
+            print_run(output(), found)
+        return
+    with documented_errors():
         report = diagnosed(
-            rates, fidelity=fidelity, group_sizes=group_size or list(DEFAULT_GROUP_SIZES)
+            log, fidelity=fidelity, group_sizes=group_size or list(DEFAULT_GROUP_SIZES)
         )
     if figure is not None:
         _draw(report, figure)
@@ -130,6 +189,12 @@ def diagnose(
     _print(console, report)
     if figure is not None:
         console.print(Text(f"figure: {figure}"))
+
+
+def _read(file: Path | None, run: bool, columns: dict[str, str]) -> SolveRates | RunLog:
+    if file is None:
+        return big_math_solve_rates()
+    return read_run(file, columns) if run else read_any(file)
 
 
 def _draw(report: Diagnosis, path: Path) -> None:

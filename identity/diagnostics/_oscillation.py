@@ -24,7 +24,7 @@ OVERSHOOT = 0.5
 """Boundary of the null: each swing has half the size of the one before it."""
 
 _LEAST_CYCLES = 4  # in the window; a slower wave cannot be told from a trend
-_POINTS_PER_CYCLE = 6  # of which neighbours are averaged, so that sampling noise counts less
+_POINTS_PER_CYCLE = 5  # of which neighbours are averaged, so that sampling noise counts less
 _SURROGATES = 499
 _BURN_IN = 100
 _LARGEST_SIMULATED = 0.999  # a stationary surrogate for a fitted root at or above 1
@@ -118,14 +118,17 @@ def _coefficients(modulus: float, angle: float, other: float) -> tuple[float, fl
 def oscillation(series: Floats, confidence: float, seed: int) -> Oscillation:
     """AR(2) fit to the detrended series, and the test of a lasting oscillation.
 
-    The null is an AR(2) whose oscillating roots overshoot by one half, at the fitted angle; its law is that of 499 surrogates, fitted in the same way. The binomial
-    noise of a logged reward only lowers the fitted modulus, so that it makes the test
-    conservative. A wave so slow that neighbours can be averaged is thinned to six points a cycle.
+    The null is an AR(2) whose oscillating roots overshoot by one half, at the fitted angle; its
+    law is that of 499 surrogates, fitted in the same way. The binomial noise of a logged reward
+    only lowers the fitted modulus, so that it makes the test conservative. A wave so slow that
+    neighbours can be averaged is thinned to five points a cycle.
     """
     rest = _detrended(series, 3)
     nothing = Oscillation(0.0, (0.0, 0.0), math.nan, (math.nan, math.nan), math.nan, 1.0)
-    if float(np.abs(rest).max()) <= 1e-9 * float(np.abs(series).max()):
+    largest = float(np.abs(rest).max())
+    if largest <= 1e-9 * float(np.abs(series).max()):
         return nothing
+    rest = rest / largest
     power = np.abs(np.fft.rfft(rest))[_LEAST_CYCLES:]
     length = series.size / (_LEAST_CYCLES + int(power.argmax()))
     stride = max(1, round(length / _POINTS_PER_CYCLE))
@@ -134,7 +137,7 @@ def oscillation(series: Floats, confidence: float, seed: int) -> Oscillation:
     modulus, angle = (float(v) for v in _oscillating(*fitted))
     if modulus == 0:
         return nothing
-    overshoot = float(_overshoot(np.float64(modulus), np.float64(angle)))
+    overshoot = float(_overshoot(np.asarray(modulus), np.asarray(angle)))
     other = min(max(float(fitted[0]) + modulus, -_LARGEST_SIMULATED), _LARGEST_SIMULATED)
     boundary = OVERSHOOT ** (angle / math.pi)
     rng = np.random.default_rng(seed)
@@ -165,6 +168,7 @@ def early_warning(series: Floats, blocks: int = 8) -> dict[str, float]:
     are independent.
     """
     length = series.size // blocks
+    series = series / max(float(np.abs(series).max()), 1e-300)
     parts = series[series.size - length * blocks :].reshape(blocks, length)
     rest = _detrended(parts.T, 1).T
     variance = np.einsum("bt,bt->b", rest, rest) / length

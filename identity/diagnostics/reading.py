@@ -74,7 +74,8 @@ def read_log(path: str | os.PathLike[str]) -> SolveRates:
     --------
     identity.diagnostics.report.diagnose : The figures from the counts.
     """
-    return _read(path, _Reading(recognise, collect))
+    found: SolveRates = _read(path, _Reading(recognise, collect))
+    return found
 
 
 def read_run(path: str | os.PathLike[str], columns: Mapping[str, str] | None = None) -> RunLog:
@@ -101,7 +102,8 @@ def read_run(path: str | os.PathLike[str], columns: Mapping[str, str] | None = N
     DomainError
         If `columns` has a key that is not in `RUN_COLUMNS`, or is no mapping of text to text.
     """
-    return _read(path, _run_reading(columns))
+    found: RunLog = _read(path, _run_reading(columns))
+    return found
 
 
 def read_any(path: str | os.PathLike[str]) -> SolveRates | RunLog:
@@ -109,7 +111,8 @@ def read_any(path: str | os.PathLike[str]) -> SolveRates | RunLog:
 
     Parameters, errors and formats are those of `read_log` and `read_run`.
     """
-    return _read(path, _Reading(_recognise_any, _collect_any))
+    found: SolveRates | RunLog = _read(path, _Reading(_recognise_any, _collect_any))
+    return found
 
 
 @dataclass(frozen=True)

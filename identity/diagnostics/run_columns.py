@@ -226,15 +226,15 @@ def _fold_groups(
                 raise here.error(f"have the field {name!r}, as other records do",
                                  value=sorted(record))  # fmt: skip
         step = integer(record[column], here, column, text=text)
-        name = prompt_name(record[shape.prompt], here, shape.prompt, text=text)
+        who = prompt_name(record[shape.prompt], here, shape.prompt, text=text)
         k, n = group_pair(shape.group, record, here, text)
         if not 2 <= n <= 2**20:
             raise here.error("hold groups of 2 to 2**20 rollouts", value=n)
-        groups.append((step, name, k, n))
+        groups.append((step, who, k, n))
     groups.sort(key=lambda group: group[0])
     visits: dict[object, list[int]] = {}
-    for index, (_, name, _, _) in enumerate(groups):
-        visits.setdefault(name, []).append(index)
+    for index, group in enumerate(groups):
+        visits.setdefault(group[1], []).append(index)
     # Groups with a visit before and after, by size: one call for each size.
     sized: dict[int, list[tuple[int, int, int]]] = {}
     for seen in visits.values():
@@ -246,9 +246,8 @@ def _fold_groups(
                 sized.setdefault(size, []).append((index, correct, pooled))
     predicted: dict[int, float] = {}
     for size, parts in sized.items():
-        correct = np.array([part[1] for part in parts], dtype=float)
-        pooled = np.array([part[2] for part in parts], dtype=float)
-        shares = np.asarray(silent_rate_unbiased(correct, pooled, size))
+        counts = np.array([part[1:] for part in parts], dtype=float)
+        shares = np.asarray(silent_rate_unbiased(counts[:, 0], counts[:, 1], size))
         predicted.update(zip((part[0] for part in parts), map(float, shares), strict=True))
     by_step: dict[int, list[int]] = {}
     for index, group in enumerate(groups):

@@ -97,7 +97,7 @@ def hacking(log: RunLog, confidence: float) -> Part:
         fall = _change(-held[start:], confidence)
         tested.append((max(rise.p_value, fall.p_value), held.size - start, rise, fall))
     p, size, rise, fall = min(tested, key=lambda found: found[0])
-    change = -fall.value
+    change = 0.0 - fall.value
     value = interval = None
     if rise.value > 0:
         value = change / rise.value

@@ -98,7 +98,7 @@ def reverse_kl(
     nor is anything of the laws after a prefix that the student cannot reach. *(assumed under
     jit)*: such values; a teacher's 0 against a student's positive probability gives inf there.
 
-    *Postcondition*: within ε (V + 8D)(KL + √KL) + (8Dε)² of itself at the logits passed, ε the
+    *Postcondition*: within ε (V + 4D)(KL + √KL) + (4Dε)² of itself at the logits passed, ε the
     distance from 1 to the next float of the computing dtype, where D is 1 or, if that is more, the
     largest of: the distance of a logit from the largest of its law, and that of both logits of a
     token. No term cancels, so that a divergence as small as 1e-12 is still good to many digits.

@@ -153,7 +153,7 @@ def first_step_gain(student_logits: Array, teacher_logits: Array, rewards: Array
     student's probability is 0 the response does not count. *(assumed under jit)*: such values; NaN
     where a teacher's 0 meets a student's positive probability.
 
-    *Postcondition*: within ε (V + 8D)(A + D)(max R − min R) of itself, where A is the student's
+    *Postcondition*: within ε ((2V + 4D) A + 4D)(max R − min R) of itself, A the student's
     mean of the distance of log π_T/π_S from its mean and D as in `reverse_kl`.
 
     It is dE[R]/dλ at λ = 0 along π_λ ∝ π_S^(1−λ) π_T^λ, `geometric_tilt` at β = 1/λ. It may be

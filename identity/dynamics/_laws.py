@@ -33,11 +33,13 @@ Floats = npt.NDArray[np.float64]
 _COARSE = 2000
 # Log ζ within this is told from 0 and from infinity; so is a time that is long for the curve.
 DAMPINGS = (math.log(1e-4), math.log(1e4))
-_LONGEST = math.log(1e3)
+_LONGEST = math.log(1e2)
 
 
 class Law(Protocol):
     """A family of curves by its shape parameters."""
+
+    def __hash__(self) -> int: ...
 
     @property
     def shapes(self) -> int:
@@ -59,14 +61,37 @@ class Law(Protocol):
 
 @dataclass(frozen=True)
 class Oscillation:
-    """x = (log ω, log ζ), or with `by_time` (log T, log ζ), T = 2ζ/ω."""
+    """Two of log ω, log T (T = 2ζ/ω) and v = ζ/√(1 + ζ²), as `coordinates` says.
 
-    by_time: bool = False
+    v is linear in ζ at 0 and in ζ^−2 at infinity, as the curve is: no descent gets stuck there.
+    """
+
+    coordinates: str = "rate"  # (log ω, v); "time": (log T, v); "both": (log ω, log T)
     shapes: ClassVar[int] = 2
 
+    def from_shape(self, log_time: float, log_zeta: float) -> tuple[float, float]:
+        """x from log T and log ζ."""
+        # Beyond the range of ζ the curve keeps ω where that is small, and T where it is large.
+        raised = max(DAMPINGS[0] - log_zeta, 0.0)
+        log_zeta, log_time = min(log_zeta + raised, DAMPINGS[1]), log_time + raised
+        log_omega = math.log(2) + log_zeta - log_time
+        if self.coordinates == "both":
+            return log_omega, log_time
+        v = 1 / math.sqrt(1 + math.exp(-2 * log_zeta))
+        return (log_omega if self.coordinates == "rate" else log_time), v
+
+    def to_shape(self, x: Sequence[float]) -> tuple[float, float]:
+        """log T and log ζ from x."""
+        if self.coordinates == "both":
+            return x[1], x[0] + x[1] - math.log(2)
+        log_zeta = math.log(x[1]) - 0.5 * math.log((1 - x[1]) * (1 + x[1]))
+        if self.coordinates == "rate":
+            return math.log(2) + log_zeta - x[0], log_zeta
+        return x[0], log_zeta
+
     def share(self, x: Sequence[float], t: Floats) -> tuple[Floats, list[Floats]]:
-        zeta = math.exp(x[1])
-        omega = 2 * zeta * math.exp(-x[0]) if self.by_time else math.exp(x[0])
+        log_time, log_zeta = self.to_shape(x)
+        zeta, omega = math.exp(log_zeta), 2 * math.exp(log_zeta - log_time)
         s = omega * t
         square = (zeta - 1) * (zeta + 1)
         delta = math.sqrt(abs(square))
@@ -84,28 +109,36 @@ class Oscillation:
         else:
             x2 = square * s * s
             by_zeta = np.exp(-zeta * s) * s**3 * (1 / 3 + x2 * (1 / 30 + x2 / 840))
+        # By the logarithms of ω and ζ, each with the other held.
         by_omega = s * impulse
         by_zeta = -zeta * by_zeta
-        return f, ([-by_omega, by_zeta + by_omega] if self.by_time else [by_omega, by_zeta])
+        if self.coordinates == "both":
+            return f, [by_omega + by_zeta, by_zeta]
+        bend = (1 + zeta * zeta) ** 1.5 / zeta
+        if self.coordinates == "rate":
+            return f, [by_omega, bend * by_zeta]
+        return f, [-by_omega, bend * (by_zeta + by_omega)]
 
     def grid(self, steps: int) -> list[tuple[float, ...]]:
         fastest = math.log(math.pi * (steps - 1))
-        found = []
+        found: list[tuple[float, ...]] = []
         for zeta in (0.03, 0.1, 0.25, 0.5, 0.8, 1.2, 2.5, 8.0):
             # A curve of that damping lasts for 1/ζ radians, over which phases have to agree.
             width = min(0.5, 0.2 + zeta / 2) if zeta > 0.3 else 2 * zeta
             count = math.ceil((fastest - math.log(0.3)) / width) + 1
             for rate in np.linspace(math.log(0.3), fastest, count).tolist():
-                log_omega = rate + math.log(max(1.0, 2 * zeta))
-                log_time = math.log(2 * zeta) - log_omega
-                found.append((log_time if self.by_time else log_omega, math.log(zeta)))
+                log_time = math.log(2 * zeta / max(1.0, 2 * zeta)) - rate
+                found.append(self.from_shape(log_time, math.log(zeta)))
         return found
 
     def box(self, steps: int) -> tuple[tuple[float, float], ...]:
         quick = math.log(1e-2 / steps)
-        if self.by_time:
-            return (quick + DAMPINGS[0], _LONGEST), DAMPINGS
-        return (-_LONGEST, DAMPINGS[1] - quick), DAMPINGS
+        rates = (-_LONGEST, DAMPINGS[1] - quick)
+        times = (quick + DAMPINGS[0], _LONGEST)
+        dampings = tuple(1 / math.sqrt(1 + math.exp(-2 * end)) for end in DAMPINGS)
+        if self.coordinates == "both":
+            return rates, times
+        return (rates if self.coordinates == "rate" else times), (dampings[0], dampings[1])
 
 
 @dataclass(frozen=True)

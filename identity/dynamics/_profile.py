@@ -10,7 +10,6 @@ import numpy as np
 
 from identity.dynamics._laws import (
     DAMPINGS,
-    Exponential,
     Floats,
     Law,
     Oscillation,
@@ -19,7 +18,9 @@ from identity.dynamics._laws import (
     starts,
 )
 
-__all__ = ["Best", "best_exponential", "best_of", "best_oscillation", "intervals"]
+__all__ = ["Best", "Intervals", "best_of", "best_oscillation", "intervals"]
+
+Ends = tuple[float, float]
 
 # Gains that end a descent, in units of the variance of the noise: a gain of 1e-8 moves an estimate
 # by 1e-4 of its standard error.
@@ -30,79 +31,72 @@ _SPAN = 1e3
 _FINEST = 1e-8
 # An endpoint is where the profile reaches its threshold within this share of its square root.
 _CLOSE = 2e-3
+_RATE, _TIME, _BOTH = Oscillation("rate"), Oscillation("time"), Oscillation("both")
 
 
 @dataclass(frozen=True)
 class Best:
-    """Parameters of a law by least squares, and their sum of squares."""
+    """Parameters of a law by least squares, and their sum of squares.
+
+    Those of an oscillation are (start, limit, log T, log ζ), and ζ may be infinite.
+    """
 
     theta: Floats
     total: float
 
 
-def best_of(law: Law, rewards: Floats, count: int = 2, tolerance: float = _ROUGH) -> Best:
-    """The best of some descents, from the best parts of a grid."""
+def best_of(law: Law, rewards: Floats) -> Best:
+    """The better of two descents, from the best parts of a grid."""
     free = range(2 + law.shapes)
-    ends = [descend(law, rewards, s, free, tolerance) for s in starts(law, rewards, count)]
+    ends = [descend(law, rewards, s, free, _ROUGH) for s in starts(law, rewards, 2)]
     return Best(*min(ends, key=lambda end: end[1]))
 
 
-def best_exponential(rewards: Floats) -> Best:
-    """The overdamped limit ζ → ∞."""
-    return best_of(Exponential(), rewards)
-
-
 def best_oscillation(rewards: Floats, exponential: Best) -> Best:
-    """By time constant: (start, limit, log T, log ζ), with ζ = ∞ where the limit is no worse."""
-    by_time, by_rate = Oscillation(by_time=True), Oscillation()
+    """The best of four descents; ζ = ∞ where that limit is no worse."""
     ends = []
-    for theta in starts(by_rate, rewards, 4):
-        # The pair of parameters that are close to independent: ω and ζ, or T and ζ.
-        law = by_time if theta[3] > 0 else by_rate
-        end, total = descend(
-            law, rewards, _other(theta) if law.by_time else theta, range(4), _EXACT
-        )
-        ends.append((end if law.by_time else _other(end), total))
+    for theta in starts(_RATE, rewards, 4):
+        canonical = _canonical(_RATE, theta)
+        law = _independent(canonical)
+        end, total = descend(law, rewards, _in(law, canonical), range(4), _EXACT)
+        ends.append((_canonical(law, end), total))
     best = Best(*min(ends, key=lambda end: end[1]))
-    if best.theta[3] >= DAMPINGS[1] or best.total >= exponential.total * (1 - 1e-12):
+    if best.theta[3] >= DAMPINGS[1] - 1e-3 or best.total >= exponential.total * (1 - 1e-12):
         return Best(np.append(exponential.theta, math.inf), exponential.total)
     return best
 
 
-def _other(theta: Floats) -> Floats:
-    """log ω to log T = log 2ζ/ω or back: the map is its own inverse."""
-    result = theta.copy()
-    result[2] = math.log(2) + theta[3] - theta[2]
-    return result
+def _independent(theta: Floats) -> Oscillation:
+    """The coordinates that are closest to independent: T and ζ of slow decays, else ω and ζ."""
+    return _TIME if theta[3] > 0 else _RATE
 
 
-@dataclass
-class Profiles:
-    """Profile likelihood of one curve: the best sum of squares with one parameter held."""
+def _canonical(law: Oscillation, theta: Floats) -> Floats:
+    return np.asarray([*theta[:2], *law.to_shape(theta[2:].tolist())])
 
-    rewards: Floats
-    best: Best
-    threshold: float  # how far the sum of squares may rise
 
-    def __post_init__(self) -> None:
-        self.low_point = self.best
+def _in(law: Oscillation, canonical: Floats) -> Floats:
+    return np.asarray([*canonical[:2], *law.from_shape(*canonical[2:].tolist())])
 
-    def interval(
-        self, law: Oscillation, position: int, unbounded: tuple[bool, bool]
-    ) -> tuple[float, float]:
-        """Where the profile of one parameter crosses the threshold, below and above its value."""
-        theta = self.best.theta.copy()
-        theta[3] = min(theta[3], DAMPINGS[1])  # as good as infinity
-        theta = theta if law.by_time else _other(theta)
-        ends = []
-        for sign, open_ended in zip((-1.0, 1.0), unbounded, strict=True):
-            ends.append(
-                sign * math.inf if open_ended else self._crossing(law, theta, position, sign)
-            )
-        return ends[0], ends[1]
+
+class Profile:
+    """How far the sum of squares must rise if one parameter is held.
+
+    `found` is the best point seen on the way, which may be better than `best`.
+    """
+
+    def __init__(self, rewards: Floats, best: Best, threshold: float) -> None:
+        self.rewards, self.best, self.threshold = rewards, best, threshold
+        self.found = best
+
+    def interval(self, law: Oscillation, position: int, *, endless: bool = False) -> Ends:
+        """Where the rise reaches the threshold, below and above the best value; infinite where it
+        does not within the box of the search, and above if `endless`."""
+        theta = _in(law, self.best.theta)
+        below = self._crossing(law, theta, position, -1.0)
+        return below, math.inf if endless else self._crossing(law, theta, position, 1.0)
 
     def _crossing(self, law: Oscillation, theta: Floats, position: int, sign: float) -> float:
-        centre = float(theta[position])
         free = [n for n in range(4) if n != position]
         wanted = math.sqrt(self.threshold)
         here = theta
@@ -110,37 +104,39 @@ class Profiles:
         def height(value: float) -> float:
             nonlocal here
             guess = here + (value - here[position]) * self._tangent(law, here, position)
+            guess[position] = value
             here, total = descend(law, self.rewards, guess, free, _ROUGH)
-            if total < self.low_point.total:
-                self.low_point = Best(here if law.by_time else _other(here), total)
+            if total < self.found.total:
+                self.found = Best(_canonical(law, here), total)
             return math.sqrt(max(total - self.best.total, 0.0)) - wanted
 
-        ends = (-_SPAN, _SPAN) if position < 2 else law.box(self.rewards.size)[position - 2]
-        step = sign * self._scale(law, theta, position)
-        inner, inner_height = centre, -wanted
+        box = ((-_SPAN, _SPAN), (-_SPAN, _SPAN), *law.box(self.rewards.size))[position]
+        bound = box[0] if sign < 0 else box[1]
+        longest = _reach(law)[position]
+        step = sign * min(self._scale(law, theta, position), longest)
+        inner, inner_height = float(theta[position]), -wanted
         while True:
-            outer = inner + step
-            if not ends[0] < outer < ends[1]:
+            if (bound - inner) * sign <= 0:
                 return sign * math.inf
+            outer = min(inner + step, bound) if sign > 0 else max(inner + step, bound)
             outer_height = height(outer)
             if outer_height >= 0:
                 break
             # The square root of the rise is close to a straight line.
             slope = (outer_height - inner_height) / (outer - inner)
             inner, inner_height = outer, outer_height
-            ahead = -outer_height / slope * 1.05 if slope * sign > 0 else 3 * step
-            step = sign * min(max(abs(ahead), 0.05 * abs(step)), 4 * abs(step))
+            ahead = -1.05 * outer_height / abs(slope) if slope * sign > 0 else 3 * abs(step)
+            step = sign * min(max(ahead, 0.05 * abs(step)), 4 * abs(step), longest)
         return _illinois(height, (inner, inner_height), (outer, outer_height), _CLOSE * wanted)
 
     def _normal(self, law: Oscillation, theta: Floats) -> tuple[Floats, Floats]:
         """JᵀJ, scaled to a unit diagonal, and the scales.
 
-        With a ridge: moving a logarithm by 2, or an end by `_SPAN`, costs as much as the threshold
-        even where the curve does not respond at all.
+        With a ridge: the longest step of a parameter costs as much as the threshold even where
+        the curve does not respond at all.
         """
         columns = linearised(law, self.rewards, theta)[1]
-        stiff = np.asarray([_SPAN, _SPAN, 2.0, 2.0]) ** -2 * self.threshold
-        normal = columns.T @ columns + np.diag(stiff)
+        normal = columns.T @ columns + np.diag(self.threshold / _reach(law) ** 2)
         scales = np.sqrt(normal.diagonal())
         return normal / np.outer(scales, scales) + 1e-12 * np.eye(4), scales
 
@@ -148,7 +144,7 @@ class Profiles:
         """Half the width of the interval if the model were linear."""
         normal, scales = self._normal(law, theta)
         variance = float(np.linalg.inv(normal)[position, position]) / scales[position] ** 2
-        return min(math.sqrt(self.threshold * variance), 1.0)
+        return math.sqrt(self.threshold * variance)
 
     def _tangent(self, law: Oscillation, theta: Floats, position: int) -> Floats:
         """How the other parameters follow one, to first order along the profile."""
@@ -160,12 +156,12 @@ class Profiles:
         return direction
 
 
-def _illinois(
-    function: Callable[[float], float],
-    low: tuple[float, float],
-    high: tuple[float, float],
-    close: float,
-) -> float:
+def _reach(law: Oscillation) -> Floats:
+    """The longest step of each parameter."""
+    return np.asarray([_SPAN, _SPAN, 1.5, 1.5 if law.coordinates == "both" else 0.25])
+
+
+def _illinois(function: Callable[[float], float], low: Ends, high: Ends, close: float) -> float:
     """Where the function is zero within `close`, by regula falsi that halves a stale end."""
     (a, fa), (b, fb) = low, high
     if abs(fb) <= close:
@@ -185,14 +181,14 @@ def _illinois(
 
 @dataclass(frozen=True)
 class Intervals:
-    """Of (start, limit, ω, ζ, T), shape parameters still as logarithms; the best they belong to."""
+    """Of (start, limit, ω, ζ, T), the last three as logarithms; the best that they belong to."""
 
     best: Best
-    start: tuple[float, float]
-    limit: tuple[float, float]
-    log_omega: tuple[float, float]
-    log_zeta: tuple[float, float]
-    log_time: tuple[float, float]
+    start: Ends
+    limit: Ends
+    log_omega: Ends
+    log_zeta: Ends
+    log_time: Ends
 
 
 def intervals(rewards: Floats, best: Best, exponential: Best, quantile: float) -> Intervals:
@@ -200,26 +196,40 @@ def intervals(rewards: Floats, best: Best, exponential: Best, quantile: float) -
     a better optimum than the descents did."""
     for _ in range(4):
         spread = max(best.total / (rewards.size - 4), _FINEST**2)
-        profiles = Profiles(rewards, best, spread * quantile)
-        # Whether ζ may be infinite: the exponential is that limit.
-        endless = exponential.total - best.total <= profiles.threshold
-        by_time, by_rate = Oscillation(by_time=True), Oscillation()
-        log_time = profiles.interval(by_time, 2, (False, False))
-        log_omega = profiles.interval(by_rate, 2, (False, endless))
-        limit = profiles.interval(by_time, 1, (False, False))
-        if math.isinf(log_time[1]) or math.isinf(log_omega[0]):
-            # Still on its way: only the box of the search has bounded the limit.
-            falls = best.theta[1] < best.theta[0]
-            limit = (-math.inf, limit[1]) if falls else (limit[0], math.inf)
-        # ζ near independent of what is held with it.
-        law = by_time if best.theta[3] > 0 else by_rate
-        log_zeta = profiles.interval(law, 3, (False, endless))
-        if math.isinf(log_zeta[0]):
-            log_time = (-math.inf, log_time[1])
-        start = profiles.interval(by_time, 0, (False, False))
-        found = Intervals(best, start, limit, log_omega, log_zeta, log_time)
-        low = profiles.low_point
-        if low.total >= best.total * (1 - 1e-6):
-            return found
-        best = Best(*descend(by_time, rewards, low.theta, range(4), _EXACT))
+        profile = Profile(rewards, best, spread * quantile)
+        found = _intervals(profile, exponential)
+        if profile.found.total >= best.total * (1 - 1e-6):
+            break
+        law = _independent(profile.found.theta)
+        end, total = descend(law, rewards, _in(law, profile.found.theta), range(4), _EXACT)
+        if total >= best.total:
+            break
+        best = Best(_canonical(law, end), total)
     return found
+
+
+def _intervals(profile: Profile, exponential: Best) -> Intervals:
+    best, law = profile.best, _independent(profile.best.theta)
+    # Whether ζ may be infinite: the exponential is that limit.
+    endless = exponential.total - best.total <= profile.threshold
+    log_zeta = _log_zeta(profile.interval(law, 3, endless=endless))
+    if law is _TIME:
+        log_omega = profile.interval(_BOTH, 2, endless=endless)
+        log_time = profile.interval(_TIME, 2)
+    else:
+        log_omega = profile.interval(_RATE, 2, endless=endless)
+        log_time = profile.interval(_BOTH, 3)
+    if math.isinf(log_zeta[0]):
+        log_time = (-math.inf, log_time[1])
+    start, limit = profile.interval(law, 0), profile.interval(law, 1)
+    if math.isinf(log_time[1]) or math.isinf(log_omega[0]):
+        # Still on its way: only the box of the search has bounded the limit.
+        falls = best.theta[1] < best.theta[0]
+        limit = (-math.inf, limit[1]) if falls else (limit[0], math.inf)
+    return Intervals(best, start, limit, log_omega, log_zeta, log_time)
+
+
+def _log_zeta(ends: Ends) -> Ends:
+    """From v = ζ/√(1 + ζ²)."""
+    low, high = (v if math.isinf(v) else _RATE.to_shape((0.0, v))[1] for v in ends)
+    return low, high

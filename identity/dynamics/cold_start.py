@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from identity.dynamics._arguments import one_of, positive
 from identity.errors import DomainError
@@ -14,6 +15,8 @@ from identity.expectation._arguments import group_size_argument
 from identity.proven import proven
 
 __all__ = ["cold_start_time"]
+
+Floats = npt.NDArray[np.float64]
 
 METHODS = ("reinforce", "rloo", "dr_grpo", "grpo", "grpo_limit", "tsallis")
 # On panels of one unit of log-odds, of which the integrands vary by a factor e. Measured: 12 and
@@ -115,15 +118,15 @@ def cold_start_time(
         return late + length
     if kind == "tsallis" and power:
 
-        def rate(u: np.ndarray) -> np.ndarray:
-            return _inverse(u) ** (1 - power) * (1 + np.exp(u))
+        def rate(u: Floats) -> Floats:
+            return np.asarray(_inverse(u) ** (1 - power) * (1 + np.exp(u)))
 
         return _integral(rate, begin, length)
     if kind == "grpo" and size > 3:
 
-        def rate(u: np.ndarray) -> np.ndarray:
+        def rate(u: Floats) -> Floats:
             rare = 1 / _inverse(-np.abs(u))  # the smaller of p and q: W_G is symmetric
-            return (2 + 2 * np.cosh(u)) / np.asarray(update_weight(rare, size))
+            return np.asarray((2 + 2 * np.cosh(u)) / update_weight(rare, size))
 
         return _integral(rate, begin, length)
     weight = {"dr_grpo": (size - 1) / size, "grpo": math.sqrt(size - 1)}.get(kind, 1.0)
@@ -151,12 +154,12 @@ def _exponent(method: str, q: float | None) -> float:
     return power
 
 
-def _inverse(u: np.ndarray) -> np.ndarray:
+def _inverse(u: Floats) -> Floats:
     """1/p at log-odds u."""
     return np.asarray(1 + np.exp(-u))
 
 
-def _integral(rate: Callable[[np.ndarray], np.ndarray], begin: float, length: float) -> float:
+def _integral(rate: Callable[[Floats], Floats], begin: float, length: float) -> float:
     """∫ rate du over an interval of log-odds that starts at that of `begin`."""
     start = math.log(begin) - math.log1p(-begin)
     panels = max(1, math.ceil(length))

@@ -17,7 +17,6 @@ from identity.dynamics._laws import DAMPINGS, Exponential, Floats, Logistic, Osc
 from identity.dynamics._profile import (
     Best,
     Intervals,
-    best_exponential,
     best_of,
     best_oscillation,
     intervals,
@@ -176,7 +175,7 @@ def fit(rewards_per_step: Array, *, level: float = 0.95) -> TrajectoryFit:
     n = curve.size
     centre, scale = float(curve.mean()), float(np.ptp(curve))
     rewards = (curve - centre) / scale
-    exponential, logistic = best_exponential(rewards), best_of(Logistic(), rewards)
+    exponential, logistic = best_of(Exponential(), rewards), best_of(Logistic(), rewards)
     best = best_oscillation(rewards, exponential)
     quantile = float(special.fdtri(1.0, n - 4.0, probability))
     found = intervals(rewards, best, exponential, quantile)
@@ -203,16 +202,13 @@ def fit(rewards_per_step: Array, *, level: float = 0.95) -> TrajectoryFit:
 
     start, limit, log_time = exponential.theta.tolist()
     low, high, middle, log_width = logistic.theta.tolist()
-    return TrajectoryFit(
-        **estimates,
-        level=probability,
-        noise_std=scale * math.sqrt(best.total / (n - 4)),
-        oscillator=law(
+    laws = {
+        "oscillator": law(
             {k: estimates[k].value for k in ("start", "limit", "natural_frequency")}
             | {"damping_ratio": estimates["damping_ratio"].value},
             best.total,
         ),
-        exponential=law(
+        "exponential": law(
             {
                 "start": centre + scale * start,
                 "limit": centre + scale * limit,
@@ -220,7 +216,7 @@ def fit(rewards_per_step: Array, *, level: float = 0.95) -> TrajectoryFit:
             },
             exponential.total,
         ),
-        logistic=law(
+        "logistic": law(
             {
                 "low": centre + scale * low,
                 "high": centre + scale * high,
@@ -229,10 +225,16 @@ def fit(rewards_per_step: Array, *, level: float = 0.95) -> TrajectoryFit:
             },
             logistic.total,
         ),
+    }
+    named: dict[str, Any] = {**estimates, **laws}
+    return TrajectoryFit(
+        **named,
+        level=probability,
+        noise_std=scale * math.sqrt(best.total / (n - 4)),
         residuals=residuals,
         regime=regime,
         reason=reason,
-        remarks=_remarks(estimates, residuals, probability),
+        remarks=_remarks(estimates, laws, residuals),
     )
 
 
@@ -283,8 +285,10 @@ def _estimates(found: Intervals, centre: float, scale: float, steps: int) -> dic
         values = (math.exp(v) if v < 700 else math.inf for v in (value, *ends))
         return Estimate(*(v * unit for v in values))
 
+    if log_zeta >= DAMPINGS[1] - 1e-3:
+        log_zeta = math.inf
     log_omega = math.log(2) + log_zeta - log_time
-    if log_zeta <= DAMPINGS[0]:
+    if log_zeta <= DAMPINGS[0] + 1e-3:
         log_zeta = log_time = -math.inf
     return {
         "start": level(start, found.start),
@@ -302,7 +306,8 @@ def _fitted(best: Best, steps: int) -> Floats:
     if math.isinf(log_zeta):
         share = Exponential().share((log_time,), t)[0]
     else:
-        share = Oscillation(by_time=True).share((log_time, log_zeta), t)[0]
+        law = Oscillation("time")
+        share = law.share(law.from_shape(log_time, log_zeta), t)[0]
     return np.asarray(start + (limit - start) * share)
 
 
@@ -319,7 +324,7 @@ def _regime(zeta: Estimate, flat: float, level: float) -> tuple[str, str]:
 
 
 def _remarks(
-    estimates: Mapping[str, Estimate], residuals: Residuals, level: float
+    estimates: Mapping[str, Estimate], laws: Mapping[str, LawFit], residuals: Residuals
 ) -> tuple[str, ...]:
     found = []
     if residuals.ljung_box_p < 0.01:
@@ -329,6 +334,10 @@ def _remarks(
         )
     if residuals.normality_p < 0.01:
         found.append(f"residuals are not normal (Jarque–Bera p = {residuals.normality_p:.2g})")
+    for name, rival in laws.items():
+        gain = laws["oscillator"].bic - rival.bic
+        if gain > 0:
+            found.append(f"BIC prefers the {name} law, by {gain:.1f}")
     ends = {name: (estimates[name].low, estimates[name].high) for name in ("start", "limit")}
     unbounded = (name for name, pair in ends.items() if not all(map(math.isfinite, pair)))
     return (*found, *(f"the curve does not bound its {name}" for name in unbounded))

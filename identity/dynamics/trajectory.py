@@ -6,6 +6,7 @@ import math
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from identity._arrays import (
     Array,
@@ -159,7 +160,7 @@ def _first_rise(s: Array, zeta: float) -> Array:
 )
 def recursion(
     oscillator: Oscillator, steps: int, *, start: float = 0.0, limit: float = 1.0
-) -> np.ndarray:
+) -> npt.NDArray[np.float64]:
     r"""Mean reward of the exact recursion, step by step, from rest at `start`.
 
     R_{t+1} = (1 + μ)R_t − μR_{t−1} − κ(R_{t−τ} − R_∞), with R_t = R_0 for all t ≤ 0.

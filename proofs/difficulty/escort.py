@@ -164,7 +164,9 @@ def _improper(name: str, low: bool) -> Clause:
     claim = Claim(score, "<", 0) if low else Claim(0, "<", score)
     where = "overstating" if low else "understating"
     words = f"{where} the likelier outcome a little lowers the loss"
-    return Clause(f"improper-{name}", Domain(tsallis(low), likelier), claim, Chain(down if low else up), words)
+    return Clause(
+        f"improper-{name}", Domain(tsallis(low), likelier), claim, Chain(down if low else up), words
+    )
 
 
 def _example() -> Clause:
@@ -226,13 +228,26 @@ def tsallis_loss() -> Theorem:
         ),
         mutants=(
             Mutant("P^q", "amplified-small", rhs=p**q * Slope(-path, t, 0)),
-            Mutant("P^(−q) there too", "attenuated-large", rhs=p ** (-q) * Slope(-sp.log(path), t, 0)),
-            Mutant("least at α itself", "escort-small", lhs=small.loss(lambda k: a[k] ** q / over(a[j] ** q, j))),
+            Mutant(
+                "P^(−q) there too", "attenuated-large", rhs=p ** (-q) * Slope(-sp.log(path), t, 0)
+            ),
+            Mutant(
+                "least at α itself",
+                "escort-small",
+                lhs=small.loss(lambda k: a[k] ** q / over(a[j] ** q, j)),
+            ),
             Mutant("least at a uniform law", "escort-large", lhs=large.loss(lambda k: 1 / N)),
             Mutant("twice the gap", "alone-small", lhs=small.loss(escort_of) + 2 * small.gap(r)),
             Mutant("any forecast is as good", "proper", relation="="),
-            Mutant("understating, for q < 1", "improper-small", lhs=0, rhs=_improper("small", True).claim.lhs),
-            Mutant("proper at q = 1/2", "example", lhs=_example().claim.rhs, rhs=_example().claim.lhs),
+            Mutant(
+                "understating, for q < 1",
+                "improper-small",
+                lhs=0,
+                rhs=_improper("small", True).claim.lhs,
+            ),
+            Mutant(
+                "proper at q = 1/2", "example", lhs=_example().claim.rhs, rhs=_example().claim.lhs
+            ),
         ),
         check=CHECKS.get("difficulty.tsallis"),
     )

@@ -11,7 +11,20 @@ from proofs.difficulty.expansion import c as least
 from proofs.difficulty.expansion import factor as number
 from proofs.difficulty.expansion import scale as size
 from proofs.difficulty.expansion import x as at
-from proofs.difficulty.notation import M, N, Y, g, i, law, law_mean, over_draws, q, tsallis_paper, w, y
+from proofs.difficulty.notation import (
+    M,
+    N,
+    Y,
+    g,
+    i,
+    law,
+    law_mean,
+    over_draws,
+    q,
+    tsallis_paper,
+    w,
+    y,
+)
 from proofs.first_principles import CHECKS
 from proofs.kernel.domain import Array, Domain, Real
 from proofs.kernel.rules import Instance, LinearMean, Moments, Outcomewise
@@ -182,7 +195,11 @@ def garl_bias() -> Theorem:
             ),
             Mutant("unbiased from below", "at-least", lhs=target),
             Mutant("leading term doubled", "at-least", lhs=target + 2 * leading() - rest()),
-            Mutant("at q = 1 unbiased", "ratio", rhs=law_mean(lambda k: g[k]) / law_mean(lambda k: w[k])),
+            Mutant(
+                "at q = 1 unbiased",
+                "ratio",
+                rhs=law_mean(lambda k: g[k]) / law_mean(lambda k: w[k]),
+            ),
         ),
         check=CHECKS.get("difficulty.garl-bias"),
     )

@@ -72,10 +72,14 @@ def success_gated_snr() -> Theorem:
     # One logit with the success rate as baseline: g = (R − p)·(R − p).
     mean, with_baseline = moments(p, (1 - p) * (1 - p), p * p)
 
-    def step(name: str, domain: Domain, claim: Claim, steps: tuple[Step, ...], words: str) -> Clause:
+    def step(
+        name: str, domain: Domain, claim: Claim, steps: tuple[Step, ...], words: str
+    ) -> Clause:
         return Clause(name, domain, claim, Chain(steps), words)
 
-    def equation(name: str, domain: Domain, lhs: sp.Expr, rhs: sp.Expr, text: str, words: str) -> Clause:
+    def equation(
+        name: str, domain: Domain, lhs: sp.Expr, rhs: sp.Expr, text: str, words: str
+    ) -> Clause:
         return step(name, domain, Claim(lhs, "=", rhs), (Step(text, "=", rhs),), words)
 
     by_slope: Any = "the slope of √(p/(1−p)) is positive"
@@ -165,7 +169,10 @@ def success_gated_snr() -> Theorem:
             Mutant("no spread", "spread-among-successes", rhs=p * (1 - p) * centre**2),
             Mutant("half of it", "bounded-by-spread", rhs=limit / 2),
             Mutant(
-                "as without a baseline", "with-baseline", lhs=mean**2 * (1 - p), rhs=p * with_baseline
+                "as without a baseline",
+                "with-baseline",
+                lhs=mean**2 * (1 - p),
+                rhs=p * with_baseline,
             ),
         ),
         check=CHECKS.get(SNR),
@@ -215,7 +222,9 @@ def snr_vanishes() -> Theorem:
         corrected_by=(SNR,),
         implements=("identity.difficulty.success_gated_snr",),
         mutants=(
-            Mutant("also false: below 3/2 of it", "falls-beyond-half", rhs=sp.Rational(3, 2) * at_half),
+            Mutant(
+                "also false: below 3/2 of it", "falls-beyond-half", rhs=sp.Rational(3, 2) * at_half
+            ),
             Mutant("also false: twice the envelope", "both-ends", rhs=2 * envelope),
             Mutant("also false: constant", "falls-beyond-half", relation="=", rhs=at_half),
         ),

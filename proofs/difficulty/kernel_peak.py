@@ -63,7 +63,7 @@ def beta_kernel() -> Theorem:
             ),
         ),
         references=(paced("the weight w(p) = p^α (1−p)^β", "its maximum: elementary"),),
-        implements=("identity.difficulty.beta_kernel",),
+        implements=("identity.difficulty.beta_kernel", "identity.difficulty.beta_kernel_peak"),
         mutants=(
             Mutant("β/(α+β)", "stationary", lhs=Slope(kernel(t), t, beta / (alpha + beta))),
             Mutant("(α+1)/(α+β+2)", "below", rhs=kernel((alpha + 1) / (alpha + beta + 2))),

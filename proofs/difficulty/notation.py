@@ -50,7 +50,14 @@ half = sp.Rational(1, 2)
 unit = Real(p, 0, 1)
 attempts = Integer(n, 1)  # pass@K with K = n: the kernel keeps the letter K for itself
 outcomes = Integer(N, 1, spread=3)
-BELOW_ONE = (sp.Rational(1, 10), sp.Rational(1, 4), half, sp.Rational(2, 3), sp.Rational(9, 10), sp.Rational(1, 3))
+BELOW_ONE = (
+    sp.Rational(1, 10),
+    sp.Rational(1, 4),
+    half,
+    sp.Rational(2, 3),
+    sp.Rational(9, 10),
+    sp.Rational(1, 3),
+)
 ABOVE_ONE = tuple(sp.Rational(k, 4) for k in (5, 6, 8, 11, 12, 20))
 
 
@@ -89,7 +96,12 @@ logistic = 1 / (1 + sp.exp(-t))  # p as a function of the logit t
 
 
 def slope_clause(
-    name: str, domain: object, derivative: sp.Expr, closed: sp.Expr, words: str = "", given: tuple[object, ...] = ()
+    name: str,
+    domain: object,
+    derivative: sp.Expr,
+    closed: sp.Expr,
+    words: str = "",
+    given: tuple[object, ...] = (),
 ) -> Clause:
     """A derivative and its closed form, by the rules of differentiation."""
     step = Step("differentiate", "=", closed, by=(Differentiate(derivative),))

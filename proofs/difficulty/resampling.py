@@ -38,7 +38,8 @@ share = w[Y[j]] / over_draws(w[Y[l]], l)  # the probability of resampling draw j
 single = mean_w ** (1 - q) * s[Y[j]]  # PAFT, if it is draw j
 given_pool = over_draws(share * single, j)
 second_moment = over_draws(share * single**2, j)
-spread = over_draws(share * (single - garl) ** 2, j)
+centre = over_draws(w[Y[i]] * s[Y[i]]) / over_draws(w[Y[i]])  # weighted mean of the scores
+spread = mean_w ** (2 - 2 * q) * over_draws(share * (s[Y[j]] - centre) ** 2, j)
 
 
 def resampled() -> tuple[Domain, sp.Expr, sp.Expr, sp.Expr]:
@@ -50,7 +51,8 @@ def resampled() -> tuple[Domain, sp.Expr, sp.Expr, sp.Expr]:
     scale = (W / M) ** (1 - q)
     average = scale * sp.Sum(s[Z[j]], (j, 1, J)) / J
     of_garl = sp.Sum(W * omega[i] * s[i], (i, 1, M)) / M / (W / M) ** q
-    variance = sp.Sum(omega[l] * (scale * s[l] - of_garl) ** 2, (l, 1, M))
+    mean = sp.Sum(omega[i] * s[i], (i, 1, M))
+    variance = scale**2 * sp.Sum(omega[l] * (s[l] - mean) ** 2, (l, 1, M))
     return domain, average, of_garl, variance
 
 
@@ -67,7 +69,9 @@ def paft() -> Theorem:
         )
         return Clause(name, given, Claim(lhs, "=", rhs), Chain(steps), words)
 
-    def on_average(name: str, lhs: SampleMean, relation: str, body: sp.Expr, rule: Outcomewise, words: str) -> Clause:
+    def on_average(
+        name: str, lhs: SampleMean, relation: str, body: sp.Expr, rule: Outcomewise, words: str
+    ) -> Clause:
         rhs = SampleMean(body)
         by = ((1, rule),) if relation == "<=" else (rule,)
         step = Step("pool by pool", relation, rhs, by=by)

@@ -74,7 +74,9 @@ def two_prompts(low: sp.Expr, high: sp.Expr) -> sp.Expr:
 def attained(name: str, error: Real, low: sp.Expr, high: sp.Expr, least: sp.Expr) -> Clause:
     step = Step("where E[w w*] = 2ab/(a + b) E[w*²]", "=", least)
     claim = Claim(two_prompts(low, high), "=", least)
-    words = "two prompts with any ideal weights u, v: one too low, one too high, by all of the range"
+    words = (
+        "two prompts with any ideal weights u, v: one too low, one too high, by all of the range"
+    )
     return Clause(name, Domain(error, Real(u, 0), Real(v, 0)), claim, Chain((step,)), words)
 
 
@@ -122,15 +124,22 @@ def minimax() -> Theorem:
         ),
         references=(
             paced("Theorem 6", "states a loss of O(δ²); the constants are ours"),
-            Reference("G. Pólya, G. Szegő", "", "Aufgaben und Lehrsätze I, II.92", "the inequality"),
+            Reference(
+                "G. Pólya, G. Szegő", "", "Aufgaben und Lehrsätze I, II.92", "the inequality"
+            ),
         ),
-        implements=("identity.difficulty.minimax_efficiency",),
+        implements=(
+            "identity.difficulty.minimax_efficiency",
+            "identity.difficulty.weight_efficiency",
+        ),
         mutants=(
             Mutant("1 − δ²/2", "relative", lhs=1 - delta**2 / 2),
             Mutant("(1−δ)²", "relative-attained", rhs=(1 - delta) ** 2),
-            Mutant("ratios down to 1 − 2δ", "relative", domain=Domain(
-                Real(delta, 0, sp.Rational(1, 2)), *law, beyond
-            )),
+            Mutant(
+                "ratios down to 1 − 2δ",
+                "relative",
+                domain=Domain(Real(delta, 0, sp.Rational(1, 2)), *law, beyond),
+            ),
             Mutant("1 − δ² for logarithms as well", "logarithmic", lhs=1 - delta**2 / 4),
             Mutant("sech δ", "logarithmic-attained", rhs=2 / (up + down)),
             Mutant("1 − δ² there", "logarithmic-attained", rhs=1 - delta**2),

@@ -18,7 +18,9 @@ POINTS = tuple(sp.Rational(k, 4) for k in (1, 2, 3, 5, 8, 12, 40))
 
 
 def _between(low: Any, high: Any) -> Real:
-    return Real(x, low, high, samples=tuple(sp.Rational(k, 8) for k in (1, 2, 4, 5, 7, 9, 12, 16, 40, 99)))
+    return Real(
+        x, low, high, samples=tuple(sp.Rational(k, 8) for k in (1, 2, 4, 5, 7, 9, 12, 16, 40, 99))
+    )
 
 
 def _path(y: sp.Expr, power: sp.Expr) -> MeanValue:
@@ -41,7 +43,9 @@ def _tangent(name: str, ranges: tuple[Real, ...], power: sp.Expr, curve: sp.Expr
     return Clause(name, Domain(*ranges, _between(0, None)), Claim(curve, "<=", x - 1), chain)
 
 
-def _strict(name: str, ranges: tuple[Real, ...], power: sp.Expr, curve: sp.Expr, up: bool) -> Clause:
+def _strict(
+    name: str, ranges: tuple[Real, ...], power: sp.Expr, curve: sp.Expr, up: bool
+) -> Clause:
     """log_q x < x − 1 on one side of 1."""
     sign = 1 if up else -1
     ends, inner_ends = ((1, x), (1, t)) if up else ((x, 1), (t, 1))

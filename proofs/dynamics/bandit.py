@@ -320,7 +320,7 @@ def exponential_needs_restoring_force() -> Theorem:
                         ),
                     )
                 ),
-                "GRPO at large G stays above 4/((ηt)² + 16), and so above any exponential in the end",
+                "GRPO at large G stays above 4/((ηt)² + 16): no exponential bounds it",
             ),
         ),
         references=(oscillator_paper("a single exponential for saturating curves"),),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sympy as sp
 
 from proofs.first_principles import CHECKS
-from proofs.kernel.domain import Array, Domain, Integer, Real
+from proofs.kernel.domain import Array, Declaration, Domain, Integer, Real
 from proofs.kernel.rules import MeanValue, Square, Termwise
 from proofs.kernel.theorem import Chain, Claim, Clause, Mutant, Reference, Step, Theorem
 
@@ -64,7 +64,7 @@ def interior(positive: bool = False) -> tuple[Real, ...]:
     )
 
 
-POLICIES = (
+POLICIES: tuple[Declaration, ...] = (
     Integer(N, 1, spread=1),
     Integer(M, 1, spread=1),
     Real(x, 0, 1),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.backends import Backend, load_or_skip
+from tests.backends import Backend, jax_jit, load_or_skip
 
 MODES = ("torch", "torch-func", "torch-func-vmap", "jax", "jax-jit", "jax-vmap")
 CUDA_MODES = ("torch-cuda",)
@@ -44,7 +44,7 @@ class Derivative:
             jax = importlib.import_module("jax")
             gradient = jax.grad(function)
             if self.mode == "jax-jit":
-                return self.backend.to_numpy(jax.jit(gradient)(at))
+                return self.backend.to_numpy(jax_jit(gradient)(at))
             if self.mode == "jax-vmap":
                 return self.backend.to_numpy(jax.vmap(gradient)(at[None, ...])[0])
             return self.backend.to_numpy(gradient(at))

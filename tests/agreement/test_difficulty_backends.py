@@ -142,7 +142,8 @@ options = {"tsallis": {"q": 0.3}, "pass_at_k": {"k": 3}, "grpo_pass_at_k": {"k":
 calls = [lambda m=m, o=o: f.difficulty_weight(x, m, **o) for m, o in options.items()]
 calls += [
     lambda: f.difficulty_weight(x, group_size=4), lambda: f.difficulty_weight(x, "log_odds"),
-    lambda: f.escort(c, 0.3), lambda: f.minimax_efficiency(x, "log"), lambda: f.weight_efficiency(x, c, probabilities=x),
+    lambda: f.escort(c, 0.3), lambda: f.minimax_efficiency(x, "log"),
+    lambda: f.weight_efficiency(x, c, probabilities=x),
     lambda: f.success_variance(c, 4), lambda: f.success_gated_snr(x),
     lambda: f.garl_estimate(s, x, 0.3), lambda: f.paft_estimate(s, c, 0.3, indices=c - 1),
     lambda: f.paft_estimate(s, x, 0.3, uniforms=jax.random.uniform(jax.random.key(0), (5,))),

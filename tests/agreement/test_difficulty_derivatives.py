@@ -88,7 +88,11 @@ def test_weights(mode: str, dtype: str, name: str) -> None:
         compare(got, want, scale, dtype, bound, float(x))
 
 
-KERNELS: dict[str, tuple[float, float]] = {"plain": (1.0, 1.0), "root": (0.5, 0.5), "odd": (0.3, 2.7)}
+KERNELS: dict[str, tuple[float, float]] = {
+    "plain": (1.0, 1.0),
+    "root": (0.5, 0.5),
+    "odd": (0.3, 2.7),
+}
 
 
 @elementwise
@@ -175,7 +179,8 @@ def test_minimax(mode: str, dtype: str, scale: str) -> None:
         assert off <= tol.MINIMAX_DERIVATIVE_EPS[scale], (float(d), got)
     if scale == "log":
         slopes = ELEMENTWISE[mode](function, np.asarray([100.0, 1e3, 1e30]).astype(dtype))
-        assert np.all(np.isfinite(slopes)) and np.all(slopes[1:] == 0)
+        assert np.all(np.isfinite(slopes))
+        assert np.all(slopes[1:] == 0)
 
 
 @modes

@@ -14,7 +14,7 @@ SYMBOLS = set(
     re.findall(
         r"\w+",
         """
-        sum int prod alpha beta gamma delta Delta epsilon varepsilon lambda mu nu pi sigma tau
+        sum int prod alpha beta gamma delta Delta epsilon varepsilon eta lambda mu nu pi sigma tau
         theta phi varphi ell kappa rho propto
         nabla le ge leq geq ne neq in to cdot cdots ldots dots times infty log
         exp min max arcsin Pr quad qquad sim approx mid colon partial lfloor rfloor lceil rceil

@@ -89,6 +89,9 @@ def test_results_are_of_the_present_parameters_and_cells(name: str) -> None:
     module = MODULES[name]
     assert CONTENT[name]["parameters"] == module.PARAMETERS
     assert CONTENT[name]["experiment"] == name
+    # Four slopes beside the variances; a power and a prefactor for each of five methods.
+    further = {"stationary_variance": 4, "bandit_saturation": 5}.get(name, 0)
+    assert len(rows(name)) == len(module.cells()) + further
     known = {t.id for t in theorems()}
     for entry in rows(name):
         assert entry["theorem"] is None or entry["theorem"] in known, entry["theorem"]
@@ -197,9 +200,9 @@ def test_thresholds_are_found_again(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "onset of oscillation 0.5 delay 0",
-        "onset of alternation 0.25 delay 0",
-        "stability limit 0.8 delay 0",
+        "onset of oscillation 0.5 none 0",
+        "onset of alternation 0.25 none 0",
+        "stability limit 0.8 none 0",
         "onset of oscillation 0.0 block 4",
     ],
 )

@@ -82,14 +82,6 @@ def divergence_slope(
         ]
 
 
-def bound(exact_value: Number, tokens: int, reach: float, dtype: str) -> Number:
-    """What `reverse_kl` promises."""
-    eps = EPS[dtype]
-    return (tokens + 8 * reach) * eps * (exact_value + mpmath.sqrt(exact_value)) + (
-        8 * reach * eps
-    ) ** 2
-
-
 def responses(steps: Sequence[np.ndarray]) -> dict[tuple[int, ...], Number]:
     """log P of every response, the laws after each prefix given."""
     with mpmath.workdps(2 * tolerances.ORACLE_DIGITS):

@@ -156,8 +156,8 @@ def test_a_pool_without_weight_takes_no_step() -> None:
     gradients = scores * weights[..., None]
     for q in (0.25, 1.0, 2.0):
         np.testing.assert_array_equal(garl_estimate(gradients, weights, q)[0], [0.0])
-        for draws in ({"indices": np.asarray([[0], [1]])}, {"uniforms": np.asarray([[0.1], [0.1]])}):
-            step = paft_estimate(scores, weights, q, **draws)
+        for name, draws in (("indices", [[0], [1]]), ("uniforms", [[0.1], [0.1]])):
+            step = paft_estimate(scores, weights, q, **{name: np.asarray(draws)})
             assert step[0] == 0
             assert step[1] != 0
     np.testing.assert_array_equal(garl_estimate(scores, 0 * weights, 0.0), [[3.5], [5.5]])
@@ -204,7 +204,8 @@ def test_leading_bias(q: float) -> None:
 def test_range() -> None:
     """No intermediate result leaves the range where the step does not."""
     tiny, scores = np.asarray([1e-200, 3e-200]), np.asarray([[1.0], [2.0]])
-    for q, want in ((1.0, 1.75), (2.0, 1.75 / 2e-200), (0.0, 3.5e-200), (0.5, 1.75 * math.sqrt(2e-200))):
+    for q in (0.0, 0.5, 1.0, 2.0):
+        want = 1.75 * 2e-200 ** (1 - q)
         got = garl_estimate(scores * tiny[:, None], tiny, q)
         np.testing.assert_allclose(got, [want], rtol=16 * EPS)
     exact = paft_estimate(scores, tiny, 1.0, indices=np.asarray([0, 1, 1, 1]))

@@ -1,4 +1,4 @@
-"""identity.difficulty: the atlas against its objectives, special values, bounds, exact identities."""
+"""identity.difficulty: the atlas against its objectives, special values, bounds, identities."""
 
 from __future__ import annotations
 
@@ -316,12 +316,14 @@ def test_escort(q: float) -> None:
     alpha=st.lists(st.floats(0, 1e3, width=32), min_size=1, max_size=6).filter(any),
     q=st.floats(0.125, 8),
 )
-def test_escort_is_a_law_and_undoes_itself(alpha: list[float], q: float) -> None:
+def test_escort_is_a_law_in_the_order_of_alpha(alpha: list[float], q: float) -> None:
     theta = escort(np.asarray(alpha), q)
     assert abs(float(np.sum(theta)) - 1) <= 16 * 2.0**-52
     at_one = escort(np.asarray(alpha), 1.0)
     np.testing.assert_allclose(
-        at_one, np.asarray(alpha) / np.sum(np.asarray(alpha)), rtol=2 * tol.escort_eps(6, 1, 99) * 2.0**-52
+        at_one,
+        np.asarray(alpha) / np.sum(np.asarray(alpha)),
+        rtol=2 * tol.escort_eps(6, 1, 99) * 2.0**-52,
     )
     ranks = np.argsort(np.asarray(alpha), kind="stable")
     assert np.all(np.diff(theta[ranks]) >= 0)
@@ -362,7 +364,9 @@ def test_minimax_efficiency(dtype: str) -> None:
     near = np.asarray([1e-30, 1e-9, 0.1, 0.3, 0.4999, 0.5, 0.7, 0.999, TOP[dtype]]).astype(dtype)
     error = worst(minimax_efficiency, lambda d: 1 - d * d, near, dtype)
     assert error <= tol.MINIMAX_EPS["relative"]
-    far = np.asarray([1e-30, 1e-9, 0.1, 0.5, 1, 3, 7.74, 11.1, 19.9, 20, 20.1, 40, 300]).astype(dtype)
+    far = np.asarray([1e-30, 1e-9, 0.1, 0.5, 1, 3, 7.74, 11.1, 19.9, 20, 20.1, 40, 300]).astype(
+        dtype
+    )
 
     def sech_squared(d: Fraction) -> mpmath.mpf:
         with mpmath.workdps(3 * tol.ORACLE_DIGITS):
@@ -414,7 +418,9 @@ def test_weight_efficiency(rows: list[tuple[float, float, float]]) -> None:
     assert drawn.any()
     exact = oracle.efficiency(*(oracles.fractions(x) for x in (weights, target, law)))
     found = float(weight_efficiency(weights, target, probabilities=law))
-    assert abs(Fraction(found) - exact) <= exact * Fraction(tol.efficiency_eps(len(rows)) * 2.0**-52)
+    assert abs(Fraction(found) - exact) <= exact * Fraction(
+        tol.efficiency_eps(len(rows)) * 2.0**-52
+    )
     again = weight_efficiency(weights * 2.0**40, target, probabilities=law * 2.0**-9)
     assert found == float(again)
 

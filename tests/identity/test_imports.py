@@ -19,6 +19,8 @@ CODE = {
     "combine([partial_sums(np.ones((2, 3)), np.ones((2, 3)), 'dapo', groups=[0, 1])])",
     "surrogates": "import numpy as np; from identity.surrogates import policy_loss as f, PRESETS;"
     "a = np.zeros((2, 3)); f(a, a, [1, -1], a == 0, clip=(.2, .2), aggregation='grpo')",
+    "difficulty": "from identity.difficulty import *; difficulty_weight([.5], group_size=8);"
+    "paft_estimate([[1.]], [1.], .5, uniforms=[.5]); minimax_efficiency(.5, 'log')",
 }
 
 

@@ -14,6 +14,7 @@ PACKAGES = {
     "preference": ("budget", "contrast", "dpo", "pairs", "sampling"),
     "aggregation": ("bias", "estimators", "parts", "weights"),
     "surrogates": ("divergence", "losses", "preset", "published", "ratios"),
+    "difficulty": ("atlas", "kernel", "pool", "robust", "success", "tsallis"),
 }
 WITHOUT_EXAMPLES = {("surrogates", "published")}
 FUNCTIONS = [
