@@ -206,10 +206,11 @@ def row(
 
 
 def saturation_rows(cell: dict[str, Any], q: list[float]) -> Iterable[dict[str, Any]]:
-    theorem, end = "dynamics.exponential-needs-restoring-force", PARAMETERS["saturation"]["X"]
-    method = cell["method"]
+    method, end = cell["method"], PARAMETERS["saturation"]["X"]
+    finite = method.startswith("G=")  # whose weight stays at √(G − 1)
+    theorem = "expectation.saturation" if finite else "dynamics.exponential-needs-restoring-force"
     power = 2 if method == "limit" else 1
-    size = int(method[2:]) if method.startswith("G=") else 2
+    size = int(method[2:]) if finite else 2
     slopes = [math.log2(after / before) for before, after in pairwise(q)]
     scaled = [x * (end / 2**n) ** power for x, n in zip(q, (3, 2, 1, 0), strict=True)]
     case = {"method": method}

@@ -121,7 +121,8 @@ CELLS = (
         )
     ),
     Cell(
-        "unstable-ramp", INSTABILITY, "rollouts 4 steps old, growing from 0 to 1.2 of the threshold",
+        "unstable-ramp", INSTABILITY,
+        "rollouts 4 steps old, growing from 0 to 1.2 of the threshold",
         delay=4, step=1.2, ramp=True, runs=200,
     ),
 )  # fmt: skip

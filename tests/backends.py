@@ -93,7 +93,9 @@ class Backend:
             mode = static
         if self.name == "jax-jit" or (self.name == "jax-vmap" and currently_in_test_context()):
             key = (function, groups is not None, tuple(sorted(options.items())))
-            mode = self._jitted.setdefault(key, jax_jit(mode))
+            if key not in self._jitted:
+                self._jitted[key] = jax_jit(mode)
+            mode = self._jitted[key]
         if mapped:
             batched = mode(*(self.xp.stack([a, a]) for a in arguments))
             first, second = self.to_numpy(batched[0]), self.to_numpy(batched[1])

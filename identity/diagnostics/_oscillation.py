@@ -98,14 +98,22 @@ def _overshoot(modulus: Floats, angle: Floats) -> Floats:
 
 
 def _surrogates(
-    first: float, second: float, size: int, rng: np.random.Generator
+    root: tuple[float, float, float], size: int, stride: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Modulus and angle fitted to detrended surrogates of an AR(2)."""
+    """Modulus and angle fitted to surrogates of `size` values, detrended and thinned alike.
+
+    `root` has the modulus and the angle in the thinned series, and the other root if both are real.
+    """
+    modulus, angle, other = root
+    first, second = _coefficients(modulus ** (1 / stride), angle / stride, other)
     noise = rng.standard_normal((_BURN_IN + size, _SURROGATES))
     path = np.zeros_like(noise)
     for t in range(2, len(path)):
         path[t] = first * path[t - 1] + second * path[t - 2] + noise[t]
-    return _oscillating(*_fit(_detrended(path[_BURN_IN:], 3).T))
+    rest = _detrended(path[_BURN_IN:], 3)
+    count = size // stride
+    thinned = rest[size - count * stride :].reshape(count, stride, _SURROGATES).mean(axis=1)
+    return _oscillating(*_fit(thinned.T))
 
 
 def _coefficients(modulus: float, angle: float, other: float) -> tuple[float, float]:
@@ -141,10 +149,10 @@ def oscillation(series: Floats, confidence: float, seed: int) -> Oscillation:
     other = min(max(float(fitted[0]) + modulus, -_LARGEST_SIMULATED), _LARGEST_SIMULATED)
     boundary = OVERSHOOT ** (angle / math.pi)
     rng = np.random.default_rng(seed)
-    null = _overshoot(*_surrogates(*_coefficients(boundary, angle, other), thinned.size, rng))
+    null = _overshoot(*_surrogates((boundary, angle, other), series.size, stride, rng))
     p = (1 + int(np.count_nonzero(null >= overshoot))) / (1 + _SURROGATES)
     around = min(modulus, _LARGEST_SIMULATED)
-    found = _surrogates(*_coefficients(around, angle, other), thinned.size, rng)
+    found = _surrogates((around, angle, other), series.size, stride, rng)
     tails = ((1 + confidence) / 2, (1 - confidence) / 2)
     kept = np.quantile(_overshoot(*found), tails)
     moduli = np.quantile(found[0], tails)

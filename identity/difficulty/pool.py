@@ -270,9 +270,8 @@ def _chosen(xp: Namespace, w: Array, uniforms: Array) -> Array:
     w, uniforms = xp.astype(w, dtype), xp.astype(uniforms, dtype)
     peak = xp.max(w, axis=-1, keepdims=True)
     w = w / xp.where(peak > 0, peak, xp.ones_like(peak))
-    live = w > 0
-    sums = xp.where(live, xp.cumulative_sum(w, axis=-1), xp.zeros_like(w))
+    sums = xp.where(w > 0, xp.cumulative_sum(w, axis=-1), xp.zeros_like(w))
     mark = uniforms * xp.max(sums, axis=-1, keepdims=True)
-    passed = (sums[..., None, :] > mark[..., None]) & live[..., None, :]
+    passed = sums[..., None, :] > mark[..., None]
     position = _positions(xp, w)
     return xp.min(xp.where(passed, position, xp.full_like(position, w.shape[-1])), axis=-1)

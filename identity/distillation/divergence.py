@@ -308,7 +308,7 @@ def _divergence(
 def _excess(d: Array) -> Array:
     """e^d − 1 − d for |d| ≤ 1 by its series, accurate however small."""
     terms = _TERMS[dtype_name(d)]
-    series = d / math.factorial(terms + 1) + 1 / math.factorial(terms)
+    series = d * (1 / math.factorial(terms + 1)) + 1 / math.factorial(terms)
     for power in range(terms - 1, 1, -1):
         series = series * d + 1 / math.factorial(power)
     return series * d * d

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sympy as sp
 
 from proofs.dynamics.notation import FOLKLORE, eta, oscillator_paper, t
@@ -50,7 +52,7 @@ def _plain_time() -> tuple[Clause, ...]:
         relation = DefiniteIntegral(integrand, y, half, P)
         if lower:
             claim = Claim(value, "<=", time)
-            by = (
+            by: tuple[Any, ...] = (
                 (-1, Antiderivative(relation, whole)),
                 (1, IntegralCompare(relation, 1 / _rate(one, y), "<=")),
             )

@@ -145,7 +145,8 @@ def cold_start() -> Theorem:
         words=(
             "Along the flow of the Tsallis loss −log_q P the success probability obeys P' = "
             "P^(2−q)‖∇log P‖². At a constant norm c it takes "
-            "(p₀^(−(1−q)) − p₁^(−(1−q)))/((1 − q)c) from p₀ to p₁ for q < 1, and log(p₁/p₀)/c for q = 1. For a sigmoid policy, up to "
+            "(p₀^(−(1−q)) − p₁^(−(1−q)))/((1 − q)c) from p₀ to p₁ for q < 1, and "
+            "log(p₁/p₀)/c for q = 1. For a sigmoid policy, up to "
             "P = 1/2, the time lies between that at c = 1 and four times that, with closed forms "
             "at q = 0 and q = 1: from .01 to .5 it is 108.18014 and 5.58502."
         ),

@@ -255,7 +255,8 @@ def oscillator() -> Theorem:
             "To second order in time, x_{t+1} = (1 + μ)x_t − μx_{t−1} − κx_{t−τ} is an oscillator "
             "of stiffness κ = ηK, damping γ = (1 − μ) − κτ and mass (1 + μ + κτ²)/2. From rest at "
             "R_0 it approaches R_∞ along closed forms: "
-            "R_∞ − (R_∞ − R_0)[λ₊e^{λ₋t} − λ₋e^{λ₊t}]/(λ₊ − λ₋) if overdamped, and the critical and the underdamped one. All start with "
+            "R_∞ − (R_∞ − R_0)[λ₊e^{λ₋t} − λ₋e^{λ₊t}]/(λ₊ − λ₋) "
+            "if overdamped, and the critical and the underdamped one. All start with "
             "R − R_0 ≈ (R_∞ − R_0)kt²/(2m)."
         ),
         assumptions=(

@@ -259,7 +259,7 @@ def cold_start(*, closed_form: Callable[..., Ball] = escape) -> int:
             holds = bool(claimed < curved) and bool(curved < 4 * claimed)
             count.true(holds, "a sigmoid policy", q=q, low=low, high=high, found=curved)
     for order, printed in ((2, 108.18014), (1, 5.58502)):
-        found = time(lambda p, n=order: p**n * (1 - p) ** 2, F(1, 100), F(1, 2))
+        found = time(_sigmoid_rate(order), F(1, 100), F(1, 2))
         count.true(bool(abs(found - printed) < 5e-6), "from .01 to .5", order=order, found=found)
     return count.cases
 
@@ -285,12 +285,12 @@ def cold_start_grpo(
             count.true(holds, "the weight keeps its bounds", G=size, p=p, weight=weight)
     for size, low, high in product((2, 3, 8, 20), (F(1, 1000), F(1, 60)), (F(1, 50), F(1, 2))):
         if low < high:
-            found = time(lambda p, n=size: plain_rate(p) * weight_at(n, p), low, high)
+            found = time(_grpo_rate(size), low, high)
             first, last = closed_form(size, low, high)
             holds = bool(first < found) and bool(found < last)
             count.true(holds, "the time keeps its bounds", G=size, low=low, high=high, T=found)
     for size, shown in ((2, 1012.81), (8, printed)):
-        found = time(lambda p, n=size: plain_rate(p) * weight_at(n, p), F(1, 1000), F(1, 2))
+        found = time(_grpo_rate(size), F(1, 1000), F(1, 2))
         count.true(bool(abs(found - shown) < 5e-3), "from .001 to .5", G=size, found=found)
     found = time(limit_rate, F(1, 1000), F(1, 2))
     count.true(bool(abs(found - 63.15) < 5e-3), "the limit, from .001 to .5", found=found)
@@ -305,6 +305,14 @@ def weight_at(size: int, p: Ball) -> Ball:
         down = arb(F(b, size - b)).sqrt()
         total += flint.acb(up + down) * _choose(size - 1, b) * p**b * (1 - p) ** (size - 1 - b)
     return total
+
+
+def _grpo_rate(size: int) -> Callable[[Ball], Ball]:
+    return lambda p: plain_rate(p) * weight_at(size, p)
+
+
+def _sigmoid_rate(order: int) -> Callable[[Ball], Ball]:
+    return lambda p: p**order * (1 - p) ** 2
 
 
 def _choose(n: int, k: int) -> int:

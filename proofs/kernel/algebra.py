@@ -580,7 +580,7 @@ class Algebra:
         return self.known[key]
 
     def _positive_with_end(self, poly: Poly) -> bool:
-        """For a closed range: positive up to its end, which the slacks leave out, and at the end."""
+        """On a closed range: positive up to its end, which slacks leave out, and at the end."""
         used = {self.atoms[i] for i in self.used(poly)}
         for v in self.domain.variables:
             if v.symbol not in used or not isinstance(v, Real) or v.open_low or v.open_high:
@@ -623,12 +623,13 @@ class Algebra:
             variables.append(Real(entry, *bounds))
             for bound in bounds[:2]:
                 used |= set() if bound is None else bound.free_symbols
-        for cosine in sorted((a for a in used if isinstance(a, sp.cos)), key=str):
-            variables.append(Real(cosine, -1, 1, False, False))
+        cosines = sorted((a for a in used if isinstance(a, sp.cos)), key=str)
+        variables += [Real(cosine, -1, 1, False, False) for cosine in cosines]
         for v in reversed(self.domain.variables):  # those used, and those that bound them
             if v.symbol in used:
-                open_end = isinstance(v, Real) and v.symbol == half_open
-                variables.insert(0, replace(v, open_high=True) if open_end else v)
+                if isinstance(v, Real) and v.symbol == half_open:
+                    v = replace(v, open_high=True)
+                variables.insert(0, v)
                 for bound in (v.low, v.high):
                     used |= set() if bound is None else sp.sympify(bound).free_symbols
         if len(variables) > VARIABLES:

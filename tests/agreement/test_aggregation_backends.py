@@ -29,7 +29,7 @@ from tests.agreement.differentiation import (
     load_mode,
     torch_forward_mode,
 )
-from tests.backends import Backend, load_or_skip
+from tests.backends import Backend, jax_jit, load_or_skip
 from tests.identity.aggregating import CASES, Batch, by_length, sample, widened
 
 cases = pytest.mark.parametrize("case", CASES)
@@ -193,7 +193,7 @@ def test_widening_under_jit() -> None:
             method, options, grouped = how
             return aggregate(loss, mask, method, **options, **({"groups": ids} if grouped else {}))
 
-        compiled = jax.jit(jax.value_and_grad(value))
+        compiled = jax_jit(jax.value_and_grad(value))
         batch = sample(9, 130, seed=4, empty=(5,))
         found = set()
         for width in (130, 131, 263) if case == "grpo" else (130, 600):

@@ -17,7 +17,7 @@ from flint import arb
 
 from identity import DomainError, expectation
 from tests import tolerances as tol
-from tests.backends import Backend, load_or_skip
+from tests.backends import Backend, jax_jit, load_or_skip
 from tests.identity import expectation_oracle as oracle
 
 EPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
@@ -249,7 +249,7 @@ def torch_derivative(function: Callable[..., Any], p: np.ndarray) -> np.ndarray:
 def jax_derivative(function: Callable[..., Any], p: np.ndarray) -> np.ndarray:
     backend = load_or_skip("jax-jit")
     jax = importlib.import_module("jax")
-    return np.asarray(jax.jit(jax.vmap(jax.grad(function)))(backend.asarray(p)))
+    return np.asarray(jax_jit(jax.vmap(jax.grad(function)))(backend.asarray(p)))
 
 
 DERIVATIVES = {"torch": torch_derivative, "jax": jax_derivative}

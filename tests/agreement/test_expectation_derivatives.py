@@ -20,7 +20,7 @@ from identity import expectation
 from tests import tolerances as tol
 from tests.agreement.differentiation import load_mode, torch_forward_mode
 from tests.agreement.test_expectation_backends import METHODS, half_tail_miss, law, noisy_weight
-from tests.backends import load_or_skip
+from tests.backends import jax_jit, load_or_skip
 from tests.identity import expectation_oracle as oracle
 
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
@@ -170,7 +170,7 @@ def torch_forward(function: Callable[[Any], Any], p: np.ndarray) -> np.ndarray:
 def jax_forward(function: Callable[[Any], Any], p: np.ndarray) -> np.ndarray:
     at = load_or_skip("jax-jit").asarray(p)
     jax = importlib.import_module("jax")
-    return np.asarray(jax.jit(lambda x: jax.jvp(function, (x,), (x * 0 + 1,))[1])(at))
+    return np.asarray(jax_jit(lambda x: jax.jvp(function, (x,), (x * 0 + 1,))[1])(at))
 
 
 MODES = {

@@ -27,7 +27,7 @@ from identity.groups import (
 )
 from tests import oracles, tolerances
 from tests.agreement.differentiation import torch_forward_mode
-from tests.backends import load_or_skip
+from tests.backends import jax_jit, load_or_skip
 
 Function = Callable[..., Any]
 EXPONENTS = {"float32": range(-122, 121, 11), "float64": range(-1000, 1001, 125)}
@@ -51,7 +51,7 @@ def torch_forward(function: Function, at: np.ndarray, *others: np.ndarray) -> np
 @functools.cache
 def jitted(function: Function, mode: str) -> Function:
     jax = importlib.import_module("jax")
-    return jax.jit(getattr(jax, mode)(function))
+    return jax_jit(getattr(jax, mode)(function))
 
 
 def jax_reverse(function: Function, at: np.ndarray, *others: np.ndarray) -> np.ndarray:

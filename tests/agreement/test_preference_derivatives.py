@@ -26,7 +26,7 @@ from identity.preference import (
 )
 from tests import oracles, tolerances
 from tests.agreement.differentiation import torch_forward_mode
-from tests.backends import load_or_skip
+from tests.backends import jax_jit, load_or_skip
 from tests.identity import preference_oracle as oracle
 
 Function = Callable[..., Any]
@@ -44,7 +44,7 @@ def torch_jacobian(mode: str, function: Function, *at: np.ndarray) -> list[np.nd
 @functools.cache
 def jitted(mode: str, function: Function, count: int) -> Function:
     jax = importlib.import_module("jax")
-    return jax.jit(getattr(jax, mode)(function, tuple(range(count))))
+    return jax_jit(getattr(jax, mode)(function, tuple(range(count))))
 
 
 def jax_jacobian(mode: str, function: Function, *at: np.ndarray) -> list[np.ndarray]:
@@ -138,7 +138,7 @@ def test_second_derivative_of_the_loss() -> None:
     def loss(x: Any) -> Any:
         return dpo_loss(x, 0 * x, 0 * x, 0 * x, beta=BETA)
 
-    second = jax.jit(jax.grad(jax.grad(loss)))
+    second = jax_jit(jax.grad(jax.grad(loss)))
     for margin in (0.0, 0.5, -0.5, 20.0, -20.0):
         share = 1 / (1 + np.exp(BETA * margin)) / (1 + np.exp(-BETA * margin))
         assert second(margin) == pytest.approx(

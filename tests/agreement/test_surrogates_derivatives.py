@@ -19,7 +19,7 @@ from identity import DomainError
 from identity.surrogates import PRESETS, importance_ratio, kl, policy_loss, token_loss
 from tests import oracles, tolerances
 from tests.agreement.differentiation import Derivative, derivative, load_mode  # noqa: F401
-from tests.backends import Backend, load_or_skip
+from tests.backends import Backend, jax_jit, load_or_skip
 from tests.identity import surrogates_oracle as oracle
 from tests.identity.surrogates_oracle import Options
 
@@ -121,7 +121,7 @@ def summed(mode: str, case: str) -> Callable[..., Any]:
 
     if mode == "jax-jit":
         jax = importlib.import_module("jax")
-        return jax.jit(jax.grad(total))
+        return jax_jit(jax.grad(total))
     return importlib.import_module("torch").func.grad(total)
 
 
@@ -251,12 +251,12 @@ def test_both_at_minus_infinity_under_jit(case: str) -> None:
     if case != "reinforce":  # where it can be seen
         with pytest.raises(DomainError, match="old_logp"):
             loss(logp)
-    value, gradient = jax.jit(jax.value_and_grad(loss))(logp)
+    value, gradient = jax_jit(jax.value_and_grad(loss))(logp)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
     assert gradient[0, 0] == 0
     for estimator in ("k1", "k2", "k3"):
-        result = jax.jit(functools.partial(kl, estimator=estimator))(logp, old)
+        result = jax_jit(functools.partial(kl, estimator=estimator))(logp, old)
         assert np.isfinite(result).all()
 
 
@@ -296,7 +296,7 @@ def preset_value_and_gradient(mode: str, name: str) -> Callable[..., Any]:
     function = functools.partial(preset_loss, name)
     if mode == "jax-jit":
         jax = importlib.import_module("jax")
-        return jax.jit(jax.value_and_grad(function))
+        return jax_jit(jax.value_and_grad(function))
     if mode == "jax":
         return importlib.import_module("jax").value_and_grad(function)
 

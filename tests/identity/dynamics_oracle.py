@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +16,12 @@ DIGITS = ORACLE_DIGITS
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 
 
-def precise(function: Callable[..., Any]) -> Callable[..., Any]:
-    """At `DIGITS` digits, the caller's floats taken as they are."""
+def precise(function: Callable[..., Any], digits: int = DIGITS) -> Callable[..., Any]:
+    """At so many digits, the caller's floats taken as they are."""
 
     @functools.wraps(function)
     def run(*arguments: Any) -> Any:
-        with mpmath.workdps(DIGITS):
+        with mpmath.workdps(digits):
             return function(*arguments)
 
     return run
@@ -122,7 +123,6 @@ def left_share(omega: float, zeta: float, t: float) -> mpmath.mpf:
     return mpmath.re(value)
 
 
-@precise
 def update_weight(p: mpmath.mpf, group_size: int) -> mpmath.mpf:
     """W_G(p) as its sum."""
     q, n = 1 - p, group_size - 1
@@ -135,9 +135,9 @@ def update_weight(p: mpmath.mpf, group_size: int) -> mpmath.mpf:
     )
 
 
-@precise
+@functools.partial(precise, digits=24)
 def escape_time(weight: Callable[[Any, Any], Any], p0: float, p1: float) -> mpmath.mpf:
-    """∫ dp/(p²q²W) by adaptive quadrature in the log-odds; weight(p, q)."""
+    """∫ dp/(p²q²W) by adaptive quadrature in the log-odds; weight(p, q). To 24 digits: slow."""
     ends = [mpmath.log(mpmath.mpf(p) / (1 - mpmath.mpf(p))) for p in (p0, p1)]
     panels = int(ends[1] - ends[0]) + 1
 
@@ -146,3 +146,14 @@ def escape_time(weight: Callable[[Any, Any], Any], p0: float, p1: float) -> mpma
         return 1 / (p * q * weight(p, q))
 
     return mpmath.quad(rate, mpmath.linspace(*ends, panels + 1))
+
+
+def success_limit(p_ref: float, beta: float, eps: float, steps: int) -> float:
+    """The success recursion iterated in plain floats."""
+    p = p_ref
+    for _ in range(steps):
+        spread = beta * math.sqrt(p * (1 - p) + eps)
+        if spread == 0:
+            return 1.0
+        p = p_ref / (p_ref + (1 - p_ref) * math.exp(-1 / spread))
+    return p

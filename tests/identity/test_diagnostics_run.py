@@ -80,7 +80,9 @@ def sick(mode: str) -> dict[str, Any]:
 def test_student(degrees: float, t: float) -> None:
     with mpmath.workdps(40):
         x = mpmath.mpf(degrees) / (degrees + mpmath.mpf(t) ** 2)
-        half = mpmath.betainc(mpmath.mpf(degrees) / 2, mpmath.mpf(1) / 2, 0, x, regularized=True) / 2
+        half = (
+            mpmath.betainc(mpmath.mpf(degrees) / 2, mpmath.mpf(1) / 2, 0, x, regularized=True) / 2
+        )
         exact = float(half if t >= 0 else 1 - half)
     # Besides 64 eps: the front factor x^(ν/2) multiplies the rounding of its logarithm.
     bound = 2**-52 * (64 + 8 * abs(math.log(max(exact, 1e-300))) + 4 * degrees)

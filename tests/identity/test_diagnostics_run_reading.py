@@ -94,9 +94,7 @@ TABLE = """global_step,train/reward,eval/reward,train/entropy,train/frac_reward_
     ids=["trl", "history", "verl", "csv", "bom", "tsv", "bare-csv", "bare-json", "unsorted"],
 )
 def test_steps(tmp_path: Path, name: str, text: str, zipped: bool) -> None:
-    path = write(
-        tmp_path, name + ".gz" * zipped, gzip.compress(text.encode()) if zipped else text
-    )
+    path = write(tmp_path, name + ".gz" * zipped, gzip.compress(text.encode()) if zipped else text)
     for read in (read_run, read_any):
         log = read(path)
         assert isinstance(log, RunLog)

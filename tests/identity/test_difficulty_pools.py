@@ -7,6 +7,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
+import array_api_compat.numpy as anp
 import mpmath
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from identity.difficulty import garl_estimate, paft_estimate
+from identity.difficulty.pool import _chosen
 from identity.expectation import update_weight
 from tests import oracles
 from tests import tolerances as tol
@@ -130,6 +132,41 @@ def test_uniform_numbers_never_choose_weight_zero(
     got = paft_estimate(marked, weights.astype(kind), 1.0, uniforms=np.asarray(u))
     assert got.dtype == kind
     np.testing.assert_array_equal(got, [1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("weights", "kind", "uniform", "wanted"),
+    [
+        ([1.0, 1.0, 0.0], "float32", 1 - 2.0**-53, 2.0),  # rounds to 1 in float32
+        ([5e-324, 0.0, 0.0], "float64", 0.9, 1.0),  # times the sum it rounds to the sum
+        ([0.0, 1e-300, 1.0], "float64", 0.0, 2.0),
+        ([0.0, 0.0, 1.7e308], "float64", 0.5, 3.0),
+    ],
+)
+def test_some_draw_is_always_chosen(
+    weights: list[float], kind: str, uniform: float, wanted: float
+) -> None:
+    scores = np.asarray([[1.0], [2.0], [3.0]], dtype=kind)
+    array = np.asarray(weights, dtype=kind)
+    assert paft_estimate(scores, array, 1.0, uniforms=np.asarray([uniform])) == wanted
+
+
+class RoundedOtherwise:
+    """NumPy with running sums as a parallel scan may round them: the last one up."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(anp, name)
+
+    def cumulative_sum(self, values: np.ndarray, *, axis: int) -> np.ndarray:
+        sums = np.cumsum(values, axis=axis)
+        sums[..., -1] = np.nextafter(sums[..., -1], np.inf)
+        return sums
+
+
+def test_the_order_of_a_running_sum_does_not_matter() -> None:
+    weights = np.asarray([0.5, 0.25, 0.0])
+    for u, j in ((0.0, 0), (0.75, 1), (1 - 2.0**-53, 1)):
+        assert _chosen(RoundedOtherwise(), weights, np.asarray([u])) == j
 
 
 def test_pools_are_independent() -> None:

@@ -119,9 +119,7 @@ def test_longer_delays_are_worse(mu: float, interval: int) -> None:
 @pytest.mark.parametrize(("mu", "tau"), RUNS)
 def test_regime_is_that_of_the_slowest_root(mu: float, tau: int) -> None:
     def made(kappa: float) -> Oscillator:
-        return Oscillator(
-            learning_rate=kappa, curvature=1.0, momentum=mu, refresh_interval=tau
-        )
+        return Oscillator(learning_rate=kappa, curvature=1.0, momentum=mu, refresh_interval=tau)
 
     onset, threshold = oscillation_onset(mu, tau), refresh_threshold(mu, tau)
     assert regime(made(onset)) == "critical"
