@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 # Before torch is imported: its bfloat16 kernels pick AMX instructions that some machines
 # advertise but do not run.
@@ -28,9 +29,27 @@ _COMMON = {
 settings.register_profile("dev", max_examples=50, **_COMMON)
 settings.register_profile("ci", max_examples=200, derandomize=True, **_COMMON)
 settings.register_profile("deep", max_examples=10_000, **_COMMON)
-settings.load_profile(
-    os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") == "true" else "dev")
-)
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") == "true" else "dev")
+settings.load_profile(PROFILE)
+
+# What repeats another backend's arithmetic sees a quarter of the random examples in CI; NumPy, the
+# strict library, torch and compiled JAX see them all, and the profile "deep" cuts none.
+REPEATED_EXAMPLES = 50
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Set the number of examples, for which Hypothesis has no public way once a test is made."""
+    test: Any = getattr(item, "obj", None)
+    written = getattr(test, "_hypothesis_internal_use_settings", None)
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    if written is None or "xp" not in parameters or PROFILE == "deep":
+        return
+    written = item.session.stash.setdefault(_WRITTEN, {}).setdefault(test, written)
+    number = written.max_examples
+    if parameters["xp"] in backends.REPEATING:
+        number = min(number, REPEATED_EXAMPLES)
+    test._hypothesis_internal_use_settings = settings(written, max_examples=number)
 
 
 @pytest.fixture(scope="session", params=backends.NAMES)
@@ -53,6 +72,7 @@ def no_terminal() -> Iterator[None]:
 
 
 _SKIPS = pytest.StashKey[Counter[str]]()
+_WRITTEN = pytest.StashKey[dict[object, settings]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -341,7 +341,7 @@ def pool_ulp(draws: int, power: float, log_factor: float) -> float:
 
 
 def divergence_bound(value: Any, tokens: int, reach: float, eps: float) -> Any:
-    """D/2 for a probability, V/2 for the sum of V terms, relative to KL; and 5D/2 for the log-ratio,
+    """D/2 for a probability, V/2 for the sum of V terms, relative to KL; and 5D/2 for a log-ratio,
     whose effect is Σ |π − π_T| ≤ √(2 KL). What shifts all log-ratios alike counts by its square."""
     return (tokens + 4 * reach) * eps * (value + abs(value) ** 0.5) + (4 * reach * eps) ** 2
 
@@ -357,17 +357,11 @@ def tilt_bound(tokens: int, reach: float, beta: float, eps: float) -> float:
     return eps * (8 * (1 + (1 + 1 / beta) * reach + math.log(tokens)) + tokens)
 
 
-# Derivatives of a divergence in float64, relative to the largest entry plus ε of the largest
-# log-ratio: reverse mode through the same few operations.
-DISTILLATION_SLOPE_EPS = 64.0
+# Derivatives of a divergence in float64, relative to D (1 + the largest entry): 5D/2 for a
+# log-ratio and as much for what reverse mode adds.
+DISTILLATION_SLOPE_EPS = 8.0
 # Sums over all responses of a small tree, each a product of a few numbers, in float64.
 TREE_RELATIVE = 1e-12
-
-
-def derivative_ulp(group_size: int) -> float:
-    """Reverse mode, relative to the largest entry of the Jacobian: each adjoint sum is another sum
-    over the group beside the forward ones, and the centring is applied twice."""
-    return 8.0 * group_size + 24.0
 
 
 # --- dynamics: in eps of the computing dtype -----------------------------------------------------
@@ -394,6 +388,8 @@ def stationary_eps(kappa: float, margin: float) -> float:
     return 8.0 + 2.0 * kappa / margin
 
 
+# Derivatives of the two shares: the same few exponentials.
+VELOCITY_RELATIVE = 1e-13
 # The endpoint of a profile interval is good to 0.2 % of its half-width; the grid that checks it
 # has steps of 1/100 to 1/30 of one.
 INTERVAL_SHARE = 0.06

@@ -179,10 +179,54 @@ def weight_atlas(figure: Figure) -> None:
         panel.set_title("gradient mass w(p)·p(1−p)" if mass else "weight w(p)", fontsize="medium")
 
 
+def regimes(figure: Figure) -> None:
+    """Regimes of the heavy ball by momentum and stiffness; thresholds of stale gradients."""
+    from identity.dynamics import oscillation_onset, refresh_threshold
+
+    fresh, stale = figure.subplots(1, 2)
+    momenta = np.linspace(0, 0.999, 400)
+    onset = np.asarray([oscillation_onset(mu) for mu in momenta.tolist()])
+    stable = np.asarray([refresh_threshold(mu, 0, "delay") for mu in momenta.tolist()])
+    negative = (1 + np.sqrt(momenta)) ** 2
+    top = np.full_like(momenta, 5.4)
+    for low, high, colour in ((0 * onset, onset, 0), (onset, stable, 2), (stable, top, 1)):
+        fresh.fill_between(momenta, low, high, color=COLOURS[colour], alpha=0.22, lw=0)
+    fresh.plot(momenta, onset, color=COLOURS[0], lw=1.8, label="critical: (1 − √μ)²")
+    label = "(1 + √μ)²: roots negative above"
+    fresh.plot(momenta, negative, color=INK, ls=":", lw=1.2, label=label)
+    fresh.plot(momenta, stable, color=COLOURS[1], ls="--", lw=1.8, label="stable below 2(1 + μ)")
+    for word, place in (("underdamped", (0.5, 1.3)), ("unstable", (0.1, 2.9))):
+        fresh.text(*place, word, fontsize="small")
+    arrow = {"arrowstyle": "-", "color": INK, "lw": 0.8}
+    fresh.annotate("overdamped", (0.04, 0.3), (0.2, 0.62), arrowprops=arrow, fontsize="small")
+    fresh.set(xlim=(0, 1), ylim=(0, 5.4))
+    fresh.set_title("no lag", fontsize="medium")
+    fresh.set_xlabel("momentum μ")
+    fresh.set_ylabel("stiffness κ = ηK")
+    intervals = list(range(1, 65))
+    shown = (("delay", 0.0), ("delay", 0.9), ("block", 0.0), ("block", 0.9))
+    for n, (staleness, mu) in enumerate(shown):
+        ratio = [k * refresh_threshold(mu, k, staleness) / (1 - mu) for k in intervals]
+        label = f"{staleness}, μ = {mu:g}"
+        stale.plot(intervals, ratio, ls=STYLES[n], color=COLOURS[n], lw=1.8, label=label)
+    stale.axhline(1.0, color=INK, lw=1.0, label="the law ηK·K_ref = 1 − μ")
+    stale.set(xscale="log", yscale="log", xlim=(1, 64), ylim=(0.85, 50))
+    stale.set_xticks([1, 2, 4, 8, 16, 32, 64], ["1", "2", "4", "8", "16", "32", "64"])
+    stale.set_yticks([1, 2, 5, 10, 20, 50], ["1", "2", "5", "10", "20", "50"])
+    stale.minorticks_off()
+    stale.set_title("stale gradients", fontsize="medium")
+    stale.set_xlabel("refresh interval K_ref, in steps")
+    stale.set_ylabel("largest stable ηK·K_ref/(1 − μ)")
+    for panel in (fresh, stale):
+        panel.legend(frameon=False, fontsize="x-small", loc="upper right")
+    fresh.legend(frameon=False, fontsize="x-small", loc="upper left")
+
+
 FIGURES: dict[str, tuple[Callable[[Figure], None], tuple[float, float]]] = {
     "length-weights": (length_weights, (6.4, 3.8)),
     "clip-pieces": (clip_pieces, (7.4, 5.2)),
     "dpo-weight": (dpo_weight, (6.4, 3.6)),
+    "regimes": (regimes, (8.2, 4.0)),
     "weight-atlas": (weight_atlas, (7.4, 8.4)),
 }
 

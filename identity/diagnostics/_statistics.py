@@ -95,13 +95,13 @@ def student_tail(t: float, degrees: float) -> float:
     return half if t >= 0 else 1 - half
 
 
+@cache
 def student_quantile(tail: float, degrees: float) -> float:
     """The t with P(T ≥ t) = tail, for 0 < tail ≤ 1/2, by bisection."""
     low, high = 0.0, 1.0
     while student_tail(high, degrees) > tail:
         low, high = high, 2 * high
-    for _ in range(200):
-        middle = (low + high) / 2
+    while low < (middle := (low + high) / 2) < high:
         if student_tail(middle, degrees) > tail:
             low = middle
         else:

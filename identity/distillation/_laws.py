@@ -52,11 +52,12 @@ def filled(xp: Namespace, value: float, like: Array) -> Array:
 
 
 def given_logits(
-    mask: Any = None, **arguments: Any
+    mask: Any = None, dtype: DType | None = None, **arguments: Any
 ) -> tuple[Namespace, DType, dict[str, Array], Array | None]:
     """The arguments as arrays of one shape, at least 1-d and not empty, in the computing dtype.
 
-    With them the mask, of that shape without the last axis, as bools.
+    With them the mask, of that shape without the last axis, as bools. The dtype of results is that
+    of the promotion, or `dtype`.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def given_logits(
         if tuple(keep.shape) != shape[:-1]:
             raise DomainError("mask", tuple(keep.shape), f"have shape {shape[:-1]}, one per law")
         keep = mask_argument(xp, keep)
-    dtype = common_dtype(xp, *named.values())
+    dtype = common_dtype(xp, *named.values()) if dtype is None else dtype
     compute = computing(xp, dtype)
     for name, array in named.items():
         if dtype_name(array) == "bool":

@@ -14,12 +14,10 @@ from identity._arrays import (
     Namespace,
     as_arrays,
     common_dtype,
-    computing,
     dtype_name,
     finish,
     inspectable,
     quiet,
-    returned,
     stop_gradient,
 )
 from identity.distillation._laws import (
@@ -242,9 +240,10 @@ def _of_responses(mean_of: Named, other: Named, mask: Any, *, detached: bool) ->
     return finish(xp, total, dtype, other[0])
 
 
-def _in_order(*arguments: Named) -> dict[str, Any]:
+def _in_order(one: Named, other: Named) -> dict[str, Any]:
     """The student first, whichever law the mean is taken of."""
-    return dict(sorted(arguments))
+    first, second = (one, other) if one[0].startswith("student") else (other, one)
+    return {first[0]: first[1], second[0]: second[1]}
 
 
 def _steps(mean_of: Named, other: Named) -> tuple[Namespace, DType, list[tuple[Array, Array]]]:
@@ -268,14 +267,14 @@ def _steps(mean_of: Named, other: Named) -> tuple[Namespace, DType, list[tuple[A
     dtype = common_dtype(xp, *arrays)
     for t in range(len(mean_of[1])):
         names = (f"{mean_of[0]}[{t}]", f"{other[0]}[{t}]")
-        _, _, both, _ = given_logits(**_in_order(*((name, found[name]) for name in names)))
-        first, second = (returned(xp, both[name], computing(xp, dtype)) for name in names)
-        shape = tuple(first.shape)
+        pair = _in_order(*((name, found[name]) for name in names))
+        _, _, both, _ = given_logits(None, dtype, **pair)
+        shape = tuple(both[names[0]].shape)
         if before is not None and shape[:-1] != before:
             rule = f"have the shape of the array before, {before}, and one axis more"
             raise DomainError(f"{_STUDENT}[{t}]", shape, rule)
         before = shape
-        pairs.append((first, second))
+        pairs.append((both[names[0]], both[names[1]]))
     return xp, dtype, pairs
 
 

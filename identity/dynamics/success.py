@@ -218,11 +218,10 @@ def _first_root(
     if eps == 0:
         valley = max(2 * math.asinh(beta), low)
         return (low, valley) if excess(valley) <= 0 else None
-    # The slope is largest at p(1 − p) = 2ε/(1 + 12ε), which is below 1/4 for ε < 1/2 · … always:
-    # √(1 − 4p(1 − p)) = √((1 + 4ε)/(1 + 12ε)).
-    steepest = 2 * math.atanh(math.sqrt((1 + 4 * eps) / (1 + 12 * eps)))
-    far = low + 1 / (beta * math.sqrt(eps))
-    far = math.nextafter(far * (1 + 2**-50) if far > 0 else far * (1 - 2**-50), math.inf)
+    # The slope is largest at p(1 − p) = 2ε/(1 + 12ε), where cosh(u/2) = 1/(2√(p(1 − p))).
+    steepest = 2 * math.acosh(math.sqrt(1 + 12 * eps) / (math.sqrt(8) * math.sqrt(eps)))
+    # The root is at most 1/(β√ε) above u_ref; p rounds to 1 long before a million.
+    far = min(low + 1 / beta / math.sqrt(eps) + 1e-9 * (1 + abs(low)), 1e6)
     if rising(steepest) <= 0:
         return low, far
     valley = _bisected(lambda u: -rising(u), 0.0, steepest)

@@ -72,7 +72,8 @@ class Family:
             Step("outcome by outcome", "<=", over(linear), by=((1, rule),)),
             Step("Σ θ = Σ θ* = 1", "=", other),
         )
-        start, some = least, ()
+        start = least
+        some: tuple[Integer, ...] = ()
         words = "θ* has the least loss of all θ"
         if only is not None:
             start, some = least + self.gap(only), (Integer(only, 1, N),)

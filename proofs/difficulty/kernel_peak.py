@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
-from proofs.difficulty.notation import p, paced, t, unit
+from proofs.difficulty.notation import p, paced, t
 from proofs.first_principles import CHECKS
 from proofs.kernel.domain import Domain, Real
 from proofs.kernel.rules import Differentiate, MeanValue

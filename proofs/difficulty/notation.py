@@ -71,16 +71,15 @@ def log_q(x: sp.Expr) -> sp.Expr:
     return (x ** (1 - q) - 1) / (1 - q)
 
 
-# -- latent draws, for the estimates of Tsallis' gradient -------------------------------------------
+# -- latent draws, for the estimates of Tsallis' gradient ------------------------------------------
 
 M, i, o, y = sp.symbols("M i o y")
 g, law_of, w, Y = map(sp.IndexedBase, ("g", "p", "w", "Y"))  # a law p: no success rate is near it
 
 
 def law(*more: Any) -> tuple[Any, ...]:
-    """M independent draws Y_i from one law over N values, with gradients g of these values."""
-    drawn = Array(g, (N,)), Array(law_of, (N,), law=True), Draws(Y, M, law_of)
-    return (Integer(M, 1), outcomes, *more, *drawn)
+    """M independent draws Y_i from one law over N values."""
+    return (Integer(M, 1), outcomes, *more, Array(law_of, (N,), law=True), Draws(Y, M, law_of))
 
 
 def over_draws(body: sp.Expr, index: sp.Symbol = i) -> sp.Sum:

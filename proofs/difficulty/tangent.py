@@ -48,11 +48,15 @@ def _strict(
 ) -> Clause:
     """log_q x < x − 1 on one side of 1."""
     sign = 1 if up else -1
-    ends, inner_ends = ((1, x), (1, t)) if up else ((x, 1), (t, 1))
-    falls = MeanValue(-(s ** (-power)), s, *inner_ends, power * s ** (-power - 1), "<")
+
+    def ends(at: sp.Expr) -> tuple[Any, Any]:
+        return (1, at) if up else (at, 1)
+
+    (low, high), (first, last) = ends(t), ends(x)
+    falls = MeanValue(-(s ** (-power)), s, low, high, power * s ** (-power - 1), "<")
     slope = sign * (1 - t ** (-power))
     steps = (Step("u^(−q) falls", "<", slope, by=((1, falls),)),)
-    rule = MeanValue(sign * (t - curve.xreplace({x: t})), t, *ends, slope, "<", steps)
+    rule = MeanValue(sign * (t - curve.xreplace({x: t})), t, first, last, slope, "<", steps)
     chain = Chain((Step("from 1 to x", "<", x - 1, by=((1, rule),)),))
     domain = Domain(*ranges, _between(1, None) if up else _between(0, 1))
     return Clause(name, domain, Claim(curve, "<", x - 1), chain)

@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 
 import flint
 
-from .definitions import Count, Method, Vector, binary_rewards, mean, total_rational
+from .definitions import Count, Method, Vector, binary_rewards, mean, scaled, total_rational
 from .definitions import dr_grpo_advantages as centred
 from .definitions import rloo_advantages as leave_one_out
 from .escorts import log_q_tangent, real_power, tsallis
-from .policies import POLICIES, Policy, expected_update, scaled
+from .policies import POLICIES, Policy, expected_update
 from .pools import POWER_CHECKS, garl_bias, paft
 from .surds import Surd, ball, sqrt
 

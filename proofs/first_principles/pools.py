@@ -112,13 +112,11 @@ class Law:
         for counts in compositions(size, len(self.probabilities)):
             ways = factorial(size) // prod(map(factorial, counts))
             chance = prod((p**n for p, n in zip(self.probabilities, counts, strict=True)))
-            yield (
-                ways * chance,
-                *(
-                    total_rational(n * x for n, x in zip(counts, row, strict=True)) / size
-                    for row in (self.gradients, self.weights)
-                ),
+            mean_g, mean_w = (
+                total_rational(n * x for n, x in zip(counts, row, strict=True)) / size
+                for row in (self.gradients, self.weights)
             )
+            yield Fraction(ways * chance), mean_g, mean_w
 
 
 def compositions(total_count: int, parts: int) -> Iterator[tuple[int, ...]]:
@@ -230,7 +228,7 @@ def paft(
     weights, scores = (F(1, 2), F(2), F(1, 5)), (F(3), F(-1), F(1, 4))
     law = (F(1, 2), F(1, 3), F(1, 6))
     for q, size, many in product((F(0), F(1, 2), F(1), F(3, 2), F(2)), (1, 2, 3), (1, 2)):
-        mean_paft, mean_garl, square_paft, square_garl, noise = ([] for _ in range(5))  # type: ignore[var-annotated]
+        mean_paft, mean_garl, square_paft, square_garl, noise = ([] for _ in range(5))
         at: dict[str, Any] = {"q": q, "M": size, "J": many}
         for pool in product(range(len(law)), repeat=size):
             chance = prod((law[k] for k in pool), start=F(1))

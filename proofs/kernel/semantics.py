@@ -8,6 +8,7 @@ a mistake here would have to agree before a false theorem could pass both.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -39,6 +40,7 @@ LARGE = 1_000_000  # of a factorial, a binomial coefficient, an exponent
 HUGE = 20_000_000  # bits of one number
 LONG = 50_000  # bits of an exact power
 FASTEST = 10_000  # rate of a Poisson law
+_PASSED = (sp.Add, sp.Mul, sp.Pow, sp.exp, sp.log)  # nodes that bind nothing
 
 
 def evaluate(expr: sp.Expr, point: dict[Any, Any]) -> Value:
@@ -130,8 +132,9 @@ def _value(e: sp.Expr, point: dict[Any, Any]) -> Value:  # one branch per node o
     if e.is_Pow:
         return _power(e, point)
     if isinstance(e, sp.Indexed):
-        row: Any = point[e.base]
-        for index in e.indices:
+        base, *places = e.args
+        row: Any = point[base]
+        for index in places:
             at = _integer(_value(index, point), "an index")
             if not 1 <= at <= len(row):
                 raise UndefinedValue(f"index {at} out of 1..{len(row)}")
@@ -147,8 +150,13 @@ def _value(e: sp.Expr, point: dict[Any, Any]) -> Value:  # one branch per node o
         if last - first > MANY:
             raise Unsupported(f"more than {MANY} terms to add up")
         total = fmpq(0 if adds else 1)
+        inside = dict(point)
+        if last > first:
+            inner, still = _still(inner, var)
+            inside |= {name: _value(part, point) for name, part in still}
         for n in range(first, last + 1):
-            term = _value(inner, {**point, var: fmpq(n)})
+            inside[var] = fmpq(n)
+            term = _value(inner, inside)
             total = total + term if adds else total * term
         return total
     if isinstance(e, sp.binomial):
@@ -213,6 +221,23 @@ def _value(e: sp.Expr, point: dict[Any, Any]) -> Value:  # one branch per node o
     if e.func in point:  # an arbitrary function of one integer
         return point[e.func](_integer(_value(e.args[0], point), "an argument"))
     raise UndefinedValue(f"no meaning for {type(e).__name__}: {e}")
+
+
+@lru_cache(maxsize=10_000)
+def _still(body: sp.Expr, var: sp.Symbol) -> tuple[sp.Expr, tuple[tuple[sp.Symbol, sp.Expr], ...]]:
+    """The body of a sum with names for the sums in it that do not move: worked out once each."""
+    found: dict[sp.Expr, sp.Symbol] = {}
+    waiting = [body]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, sp.Sum | sp.Product):
+            if var not in part.free_symbols:
+                found.setdefault(part, sp.Dummy())
+        elif type(part) in _PASSED:
+            waiting.extend(part.args)
+    if not found:
+        return body, ()
+    return body.xreplace(found), tuple((name, part) for part, name in found.items())
 
 
 def _power(e: sp.Expr, point: dict[Any, Any]) -> Value:

@@ -162,7 +162,7 @@ def test_mean_test() -> None:
     assert laws.mean_test(np.full(60, 0.85), 0.9).p_value == 1.0
 
 
-# --- oscillation ------------------------------------------------------------------------------------
+# --- oscillation --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -460,7 +460,7 @@ def test_arguments_are_checked(options: dict[str, Any]) -> None:
 
 
 def test_the_log_is_checked() -> None:
-    with pytest.raises(DomainError, match="^log must be a RunLog"):
+    with pytest.raises(DomainError, match=r"^log must be a RunLog"):
         diagnose_run(healthy())  # type: ignore[arg-type]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -74,9 +73,8 @@ def test_small_divergences_keep_their_digits(direction: str) -> None:
         got = float(FUNCTIONS[direction](student, teacher, level="token"))
         arguments = (student, teacher) if direction == "reverse" else (teacher, student)
         exact = oracle.divergence(*arguments)
-        assert abs(got - exact) <= tolerances.DISTILLATION_SLOPE_EPS * 2.0**-52 * (
-            exact + mpmath.sqrt(exact)
-        )
+        bound = tolerances.divergence_bound(exact, 4, oracle.size(*arguments), 2.0**-52)
+        assert abs(got - exact) <= bound
         assert abs(got - exact) <= 10.0 ** (exponent - 14) * exact
 
 

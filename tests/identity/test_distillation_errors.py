@@ -213,9 +213,7 @@ def test_rewards_do_not_broadcast(rewards: Any) -> None:
     assert caught.value.argument == "rewards"
 
 
-def reward(
-    logp: Any = S, teacher_logp: Any = T, *, credit: Any = "token", mask: Any = None
-) -> Any:
+def reward(logp: Any = S, teacher_logp: Any = T, *, credit: Any = "token", mask: Any = None) -> Any:
     return on_policy_distillation_reward(logp, teacher_logp, credit=credit, mask=mask)
 
 

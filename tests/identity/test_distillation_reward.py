@@ -127,7 +127,9 @@ def test_policy_gradient_over_all_responses(credit: str) -> None:
         for t in range(3):
             score = -laws[t][y[:t]]
             score[y[t]] += 1
-            gradient[t][y[:t]] += chance * score * (reward[n] if credit == "sequence" else reward[n, t])
+            gradient[t][y[:t]] += (
+                chance * score * (reward[n] if credit == "sequence" else reward[n, t])
+            )
 
     def of_responses(steps: list[np.ndarray]) -> float:
         p = [softmax(s) for s in steps]

@@ -9,6 +9,8 @@ import pytest
 
 HEAVY = ("sympy", "mpmath", "flint", "torch", "jax", "jaxlib", "proofs", "scipy")
 CODE = {
+    "dynamics": "from identity.dynamics import *; refresh_threshold(.9, 4, 'block');"
+    "trajectory((.1, .5), [1., 2.]); cold_start_time(.1, .5, 'grpo', group_size=4)",
     "identity": "import identity",
     "identity.groups": "import identity.groups",
     "groups": "import numpy as np; from identity.groups import grpo_advantages as f;"
@@ -19,6 +21,9 @@ CODE = {
     "combine([partial_sums(np.ones((2, 3)), np.ones((2, 3)), 'dapo', groups=[0, 1])])",
     "surrogates": "import numpy as np; from identity.surrogates import policy_loss as f, PRESETS;"
     "a = np.zeros((2, 3)); f(a, a, [1, -1], a == 0, clip=(.2, .2), aggregation='grpo')",
+    "distillation": "import numpy as np; from identity.distillation import *; a = np.zeros((2, 3));"
+    "reverse_kl(a, a, level='token'); geometric_tilt(a, [[0, 1, 2]] * 2, beta=.5);"
+    "on_policy_distillation_reward(a, a, credit='to_go', mask=a == 0)",
     "difficulty": "from identity.difficulty import *; difficulty_weight([.5], group_size=8);"
     "paft_estimate([[1.]], [1.], .5, uniforms=[.5]); minimax_efficiency(.5, 'log')",
 }

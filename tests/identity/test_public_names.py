@@ -14,6 +14,16 @@ PACKAGES = {
     "preference": ("budget", "contrast", "dpo", "pairs", "sampling"),
     "aggregation": ("bias", "estimators", "parts", "weights"),
     "surrogates": ("divergence", "losses", "preset", "published", "ratios"),
+    "dynamics": (
+        "cold_start",
+        "fitting",
+        "noise",
+        "oscillator",
+        "success",
+        "threshold",
+        "trajectory",
+    ),
+    "distillation": ("divergence", "reward", "teacher"),
     "difficulty": ("atlas", "kernel", "pool", "robust", "success", "tsallis"),
 }
 WITHOUT_EXAMPLES = {("surrogates", "published")}

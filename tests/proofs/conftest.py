@@ -39,7 +39,7 @@ def checked() -> dict[str, Report]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """One process at a time; a lock that dies with its process. Without locks, several may check."""
+    """One process at a time (where there is no such lock, each checks for itself)."""
     with path.open("w") as file:
         try:
             import fcntl
