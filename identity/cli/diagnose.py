@@ -81,8 +81,7 @@ def diagnose(
 ) -> None:
     """Silent groups, gradient mass by difficulty and group size, from logged solve rates.
 
-    Or, from the log of one training run, which of four failure modes it shows: reward hacking,
-    advantage degeneracy, policy concentration, dynamical instability.
+    Or, from the log of one run, which of four failure modes it shows.
 
     A log of prompts names its columns, or JSON fields, in one of four ways:
 
@@ -98,9 +97,11 @@ def diagnose(
 
     0/1 columns: reward correct
 
-    A log of a run has one row per step, with columns such as step, reward, eval_reward, entropy,
-    frac_reward_zero_std (or the names verl writes); with --run, one row per group: step, a prompt
-    column and one of the first three shapes above.
+    A log of a run has one row per step, with some of the columns
+
+    step reward eval_reward entropy frac_reward_zero_std
+
+    or verl's names for them; with --run, step and prompt for each group
 
     Bad files and values end with a message naming the line, exit code 2.
     \f

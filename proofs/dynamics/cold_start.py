@@ -433,7 +433,6 @@ def noise_equilibrium() -> Theorem:
             ),
         ),
         references=(tsallis_paper("Proposition C.2, the equilibrium"),),
-        implements=("identity.difficulty.escort",),
         mutants=(
             Mutant("at ε itself", "equilibrium", lhs=Slope(loss(y), y, A**q / (A**q + B**q))),
             Mutant("the other answer", "equilibrium", lhs=Slope(loss(y), y, B / (A + B))),
