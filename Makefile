@@ -2,7 +2,8 @@
 # again only when pyproject.toml or constraints.txt has changed.
 
 PYTHON ?= python3
-PYTEST_ARGS ?= -n 2
+# A file stays with one process, which compiles what its tests share once; long ones come first.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
 BIN := $(VENV)/bin

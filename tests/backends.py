@@ -94,7 +94,9 @@ class Backend:
         if self.name == "jax-jit" or (self.name == "jax-vmap" and currently_in_test_context()):
             key = (function, groups is not None, tuple(sorted(options.items())))
             if key not in self._jitted:
-                self._jitted[key] = jax_jit(mode)
+                plain = importlib.import_module("jax").jit
+                # What is mapped compiles alone under jax-jit: the rules of mapping remain.
+                self._jitted[key] = (plain if mapped else jax_jit)(mode)
             mode = self._jitted[key]
         if mapped:
             batched = mode(*(self.xp.stack([a, a]) for a in arguments))

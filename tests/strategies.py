@@ -23,8 +23,8 @@ def group_sizes(xp: Backend) -> st.SearchStrategy[int]:
 
 
 def dtypes(xp: Backend) -> st.SearchStrategy[str]:
-    """Floating dtypes that the backend has."""
-    return st.sampled_from(xp.dtypes)
+    """Floating dtypes that the backend has; two where mapping alone is left to be seen."""
+    return st.sampled_from(("bfloat16", "float64") if xp.name == "jax-vmap" else xp.dtypes)
 
 
 def _bfloat16(bits: int) -> float:

@@ -226,7 +226,7 @@ FIGURES: dict[str, tuple[Callable[[Figure], None], tuple[float, float]]] = {
     "length-weights": (length_weights, (6.4, 3.8)),
     "clip-pieces": (clip_pieces, (7.4, 5.2)),
     "dpo-weight": (dpo_weight, (6.4, 3.6)),
-    "regimes": (regimes, (8.2, 4.0)),
+    "dynamics-regimes": (regimes, (8.2, 4.0)),
     "weight-atlas": (weight_atlas, (7.4, 8.4)),
 }
 

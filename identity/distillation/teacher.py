@@ -96,10 +96,10 @@ def geometric_tilt(student_logits: Array, teacher_logits: Array, *, beta: float)
         require_covered(xp, _STUDENT, logits[_STUDENT], played, by=_TEACHER)
     with quiet(xp):
         student, teacher = law_of(xp, logits[_STUDENT]), law_of(xp, logits[_TEACHER])
-        if share == 0.0:
-            mixed, counts = student.shifted, student.played
+        if share == 0.0:  # with 0 times the other one, so that its derivative is 0 and there
+            mixed, counts = student.shifted + 0.0 * teacher.shifted, student.played
         elif share == 1.0:
-            mixed, counts = teacher.shifted, teacher.played
+            mixed, counts = teacher.shifted + 0.0 * student.shifted, teacher.played
         else:
             # Good also where both exponents are large and of opposite signs.
             mixed = student.shifted + share * (teacher.shifted - student.shifted)

@@ -26,9 +26,6 @@ MODELS = ("recursion", "continuous")
 _SAME = 2.0**-47
 
 
-@proven(
-    "dynamics.oscillator",
-)
 @dataclass(frozen=True, kw_only=True)
 class Oscillator:
     r"""Heavy ball with stale gradients near a fixed point, and its second-order reduction.
@@ -57,19 +54,6 @@ class Oscillator:
         Which m. "taylor": (1 + μ + κτ²)/2, the full second-order term. "heavy_ball": (1 + μ)/2,
         which leaves the delay out of the second order and keeps it in γ. They agree without lag.
 
-    Attributes
-    ----------
-    stiffness, damping, mass
-        k = κ = ηK, γ = (1 − μ) − κτ (negative beyond the published law) and m, in steps.
-    natural_frequency, damping_ratio
-        ω = √(k/m), in radians per step, and ζ = γ/(2√(mk)).
-    time_constant
-        T = γ/k in steps, of the overdamped limit e^{−t/T}.
-    roots
-        λ₊ and λ₋ = (−γ ± √(γ² − 4mk))/(2m), complex numbers, per step.
-    noise_variance
-        η²s²/G, the variance that one step adds.
-
     Raises
     ------
     DomainError
@@ -79,7 +63,7 @@ class Oscillator:
     -----
     *Preconditions (checked)*: the ranges. Nothing is *assumed under* ``jit``: Python numbers only.
 
-    *Postcondition*: every attribute is within 8 eps, γ and T relative to (1 − μ) + κτ in place of
+    *Postcondition*: every property is within 8 eps, γ and T relative to (1 − μ) + κτ in place of
     γ, and the roots as far as γ² − 4mk does not cancel. What the reduction itself leaves out is
     the third order in λ: it describes modes that are slow against a step and against τ.
 
@@ -133,12 +117,12 @@ class Oscillator:
 
     @property
     def damping(self) -> float:
-        """γ = (1 − μ) − κτ."""
+        """γ = (1 − μ) − κτ: negative beyond the law κτ < 1 − μ."""
         return (1 - self.momentum) - self.stiffness * self.refresh_interval
 
     @property
     def mass(self) -> float:
-        """m by the convention chosen."""
+        """m by the convention chosen: (1 + μ + κτ²)/2 or (1 + μ)/2."""
         lag = self.stiffness * self.refresh_interval * self.refresh_interval
         return ((1 + self.momentum) + (lag if self.mass_convention == "taylor" else 0)) / 2
 
@@ -154,12 +138,12 @@ class Oscillator:
 
     @property
     def time_constant(self) -> float:
-        """T = γ/k, in steps."""
+        """T = γ/k in steps, of the overdamped limit e^{−t/T}."""
         return self.damping / self.stiffness
 
     @property
     def roots(self) -> tuple[complex, complex]:
-        """λ₊ and λ₋, the slower first where both are real and negative; per step."""
+        """λ₊ and λ₋ = (−γ ± √(γ² − 4mk))/(2m), per step; the larger first where they are real."""
         zeta, omega = self.damping_ratio, self.natural_frequency
         root = cmath.sqrt(complex((zeta - 1) * (zeta + 1)))
         if root.imag or not root.real:
@@ -172,7 +156,7 @@ class Oscillator:
 
     @property
     def noise_variance(self) -> float:
-        """η²s²/G."""
+        """η²s²/G, the variance that one step adds."""
         scale = self.learning_rate * self.noise_std
         return scale * (scale / self.group_size)
 

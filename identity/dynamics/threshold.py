@@ -19,6 +19,7 @@ _DIGITS = 80
     "dynamics.refresh-threshold",
     "dynamics.refresh-threshold-general",
     "dynamics.delay-threshold",
+    "dynamics.delay-sufficient",
     "dynamics.block-threshold",
 )
 def refresh_threshold(momentum: float, interval: int, staleness: str = "delay") -> float:

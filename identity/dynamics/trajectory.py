@@ -156,7 +156,6 @@ def _first_rise(s: Array, zeta: float) -> Array:
 
 @proven(
     "dynamics.onset",
-    "dynamics.delay-threshold",
 )
 def recursion(
     oscillator: Oscillator, steps: int, *, start: float = 0.0, limit: float = 1.0

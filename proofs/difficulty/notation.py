@@ -10,7 +10,7 @@ from typing import Any
 
 import sympy as sp
 
-from proofs.kernel.domain import Array, Draws, Integer, Real
+from proofs.kernel.domain import Array, Domain, Draws, Integer, Real
 from proofs.kernel.rules import Differentiate
 from proofs.kernel.theorem import Chain, Claim, Clause, Reference, Step
 
@@ -71,6 +71,22 @@ def log_q(x: sp.Expr) -> sp.Expr:
     return (x ** (1 - q) - 1) / (1 - q)
 
 
+logistic = 1 / (1 + sp.exp(-t))  # p as a function of the logit t
+
+
+def slope_clause(
+    name: str,
+    domain: Domain,
+    derivative: sp.Expr,
+    closed: sp.Expr,
+    words: str = "",
+    given: tuple[Any, ...] = (),
+) -> Clause:
+    """A derivative and its closed form, by the rules of differentiation."""
+    step = Step("differentiate", "=", closed, by=(Differentiate(derivative),))
+    return Clause(name, domain, Claim(derivative, "=", closed), Chain((step,)), words, given)
+
+
 # -- latent draws, for the estimates of Tsallis' gradient ------------------------------------------
 
 M, i, o, y = sp.symbols("M i o y")
@@ -89,22 +105,6 @@ def over_draws(body: sp.Expr, index: sp.Symbol = i) -> sp.Sum:
 def law_mean(body: Callable[[sp.Symbol], sp.Expr], index: sp.Symbol = o) -> sp.Sum:
     """E h(Y) for one draw."""
     return sp.Sum(law_of[index] * body(index), (index, 1, N))
-
-
-logistic = 1 / (1 + sp.exp(-t))  # p as a function of the logit t
-
-
-def slope_clause(
-    name: str,
-    domain: object,
-    derivative: sp.Expr,
-    closed: sp.Expr,
-    words: str = "",
-    given: tuple[object, ...] = (),
-) -> Clause:
-    """A derivative and its closed form, by the rules of differentiation."""
-    step = Step("differentiate", "=", closed, by=(Differentiate(derivative),))
-    return Clause(name, domain, Claim(derivative, "=", closed), Chain((step,)), words, given)  # type: ignore[arg-type]
 
 
 def paced(place: str, note: str = "as we read it", version: str = "v1") -> Reference:

@@ -227,17 +227,16 @@ def _value(e: sp.Expr, point: dict[Any, Any]) -> Value:  # one branch per node o
 def _still(body: sp.Expr, var: sp.Symbol) -> tuple[sp.Expr, tuple[tuple[sp.Symbol, sp.Expr], ...]]:
     """The body of a sum with names for the sums in it that do not move: worked out once each."""
     found: dict[sp.Expr, sp.Symbol] = {}
-    waiting = [body]
-    while waiting:
-        part = waiting.pop()
+
+    def named(part: sp.Expr) -> sp.Expr:
+        """Only where it stands itself: inside a derivative the same sum is another function."""
         if isinstance(part, sp.Sum | sp.Product):
-            if var not in part.free_symbols:
-                found.setdefault(part, sp.Dummy())
-        elif type(part) in _PASSED:
-            waiting.extend(part.args)
-    if not found:
-        return body, ()
-    return body.xreplace(found), tuple((name, part) for part, name in found.items())
+            return part if var in part.free_symbols else found.setdefault(part, sp.Dummy())
+        if type(part) not in _PASSED:
+            return part
+        return part.func(*map(named, part.args))
+
+    return named(body), tuple((name, part) for part, name in found.items())
 
 
 def _power(e: sp.Expr, point: dict[Any, Any]) -> Value:

@@ -321,3 +321,19 @@ def test_rewards_are_constants(gradient: Any, credit: str) -> None:
     of_student, of_teacher = gradient(objective, logp, teacher)
     np.testing.assert_allclose(of_student, np.broadcast_to(wide, logp.shape), rtol=1e-15)
     assert (of_teacher == 0).all()
+
+
+@gradients
+@pytest.mark.parametrize(("beta", "law"), [(1.0, 0), (math.inf, 1)])
+def test_the_tilt_at_an_end_has_slope_0_by_the_other_law(
+    gradient: Any, beta: float, law: int
+) -> None:
+    """And not none, also where it alone is differentiated."""
+
+    def total(moving: Any) -> Any:
+        both = [_like(moving, TEACHER), _like(moving, TEACHER)]
+        both[law] = moving
+        return (geometric_tilt(*both, beta=beta) * _like(moving, REWARDS)).sum()
+
+    (found,) = gradient(total, STUDENT)
+    assert (found == 0).all()

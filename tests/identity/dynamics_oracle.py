@@ -110,9 +110,9 @@ def onset(mu: float, tau: int) -> mpmath.mpf:
     return height((low + high) / 2)
 
 
-@precise
+@functools.partial(precise, digits=2 * DIGITS + 20)
 def left_share(omega: float, zeta: float, t: float) -> mpmath.mpf:
-    """φ(t) with complex roots where they are complex."""
+    """φ(t) with complex roots where they are complex; 1 − φ is wanted to `DIGITS` digits too."""
     w, z, time = mpmath.mpf(omega), mpmath.mpf(zeta), mpmath.mpf(t)
     s = w * time
     if abs(z) == 1:

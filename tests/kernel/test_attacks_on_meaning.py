@@ -20,7 +20,7 @@ from proofs.kernel.domain import COORDINATE, SCORES, D, Domain, Group, Integer, 
 from proofs.kernel.errors import MalformedTheorem, ProofError, UndefinedValue, Unsupported
 from proofs.kernel.rules import Ball, Context, Differentiate, Instance
 from proofs.kernel.semantics import compare, evaluate
-from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, Rounded
+from proofs.kernel.terms import BetaMean, PoissonMean, RolloutMean, Rounded, Slope
 from proofs.kernel.theorem import (
     Cases,
     Chain,
@@ -343,3 +343,16 @@ def test_a_zero_divisor_is_undefined_not_unsupported() -> None:
     with pytest.raises(UndefinedValue) as found:
         evaluate(1 / (x - y), {x: fmpq(1), y: fmpq(1)})
     assert not isinstance(found.value, Unsupported)
+
+
+def test_a_sum_that_does_not_move_keeps_its_derivative() -> None:
+    """It is worked out once for all terms, where it stands itself, and not inside a derivative."""
+    i, j, t = sp.symbols("i j t")
+    inner = sp.Sum(t * j, (j, 1, 2))
+    whole = sp.Sum(i * inner * sp.Derivative(inner, t), (i, 1, 2))
+    assert evaluate(whole, {t: fmpq(5)}) == 135
+    slope = sp.Sum(i * inner * Slope(sp.Sum(t * j, (j, 1, 2)), t, 2), (i, 1, 2))
+    assert evaluate(slope, {t: fmpq(5)}) == 135
+    assert evaluate(sp.Sum(i**inner, (i, 1, 2)), {t: fmpq(1)}) == 9
+    moving = sp.Sum(sp.Sum(i * j, (j, 1, i)) * inner, (i, 1, 2))
+    assert evaluate(moving, {t: fmpq(5)}) == 15 * (1 + 6)

@@ -77,13 +77,13 @@ def rising_blocks(rng: np.random.Generator, bias: float) -> float:
 
 
 TESTS: tuple[tuple[Draw, int, float], ...] = (
-    (drift_of_a_walk, 4000, ALPHA),
-    (drift_of_a_noisy_walk, 4000, ALPHA),
-    (drift_of_noise, 4000, ALPHA),
-    (level_of_noise, 4000, ALPHA),
-    (level_of_different_noise, 4000, ALPHA),
-    (mean_of_noise, 4000, ALPHA),
-    (mean_of_correlated_noise, 4000, 0.07),  # a little correlation reaches beyond the blocks
+    (drift_of_a_walk, 2000, ALPHA),
+    (drift_of_a_noisy_walk, 2000, ALPHA),
+    (drift_of_noise, 2000, ALPHA),
+    (level_of_noise, 2000, ALPHA),
+    (level_of_different_noise, 2000, ALPHA),
+    (mean_of_noise, 2000, ALPHA),
+    (mean_of_correlated_noise, 2000, 0.07),  # a little correlation reaches beyond the blocks
     (rising_blocks, 2000, ALPHA),
 )
 
@@ -105,9 +105,9 @@ def test_biased_twin_of_the_level(draw: Draw, runs: int, alpha: float) -> None:
 
 def test_the_walk_is_the_edge() -> None:
     """Student's t is exact there: not fewer rejections than its level either."""
-    count = rejections(drift_of_a_walk, 4000, 0.0)
-    assert binom.cdf(count, 4000, ALPHA) > FALSE_ALARM
-    assert binom.cdf(rejections(drift_of_noise, 4000, 0.0), 4000, ALPHA) < FALSE_ALARM
+    count = rejections(drift_of_a_walk, 2000, 0.0)
+    assert binom.cdf(count, 2000, ALPHA) > FALSE_ALARM
+    assert binom.cdf(rejections(drift_of_noise, 2000, 0.0), 2000, ALPHA) < FALSE_ALARM
 
 
 def waves(overshoot: float, angle: float, runs: int) -> int:
@@ -121,17 +121,18 @@ def waves(overshoot: float, angle: float, runs: int) -> int:
 
 @pytest.mark.parametrize("angle", [2.0, 1.05, 0.35])
 def test_level_at_the_edge_of_overshooting(angle: float) -> None:
-    assert not too_many(waves(OVERSHOOT, angle, 300), 300, SURROGATE_ALPHA)
-    assert too_many(waves(0.9, angle, 100), 100, SURROGATE_ALPHA)
+    assert not too_many(waves(OVERSHOOT, angle, 200), 200, SURROGATE_ALPHA)
+    assert too_many(waves(0.9, angle, 60), 60, SURROGATE_ALPHA)
 
 
 # --- the experiment ------------------------------------------------------------------------------
 
 
 def loaded() -> Any:
-    name = "diagnostics_power"
+    name = "experiments_diagnostics_power"  # the pages have a module diagnostics_power
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, ROOT / f"experiments/{name}.py")
+        path = ROOT / "experiments/diagnostics_power.py"
+        spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         assert spec.loader is not None
         sys.modules[name] = importlib.util.module_from_spec(spec)
