@@ -116,10 +116,10 @@ def _positional(
 
 
 # XLA compiles every operation of eager JAX, for each shape, and spends most of that in its newer
-# code generator. Without it the same operations give the same bits (log1p of float16 aside, which
-# nothing here calls; checked over all that identity/ calls, in all dtypes, at random bits), so
-# eager and mapped modes lose nothing. Programs compiled whole may differ: `jax_jit` keeps the
-# generator for them. A flag that a release does not know ends the process, hence the releases.
+# code generator. Without it single operations give the same bits: measured at random bits in every
+# dtype, for the arithmetic that identity/ calls; log1p of float16 differed, and of sums of products
+# the order. So eager and mapped modes lose nothing. Programs compiled whole may differ: `jax_jit`
+# keeps the generator for them. A flag that a release does not know ends the process.
 _GENERATOR = "xla_cpu_use_fusion_emitters"
 _RELEASES = ("0.10.",)
 

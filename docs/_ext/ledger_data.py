@@ -138,7 +138,7 @@ def _entry(report: Any) -> Entry:
         steps.setdefault(clause, []).append(step)
     witnesses = (report.witness or "").split(" | ")
     witnesses += [""] * len(theorem.refutes)
-    check = theorem.check
+    check = getattr(theorem.check, "func", theorem.check)  # of a partial, what it calls
     return Entry(
         id=theorem.id,
         topic=theorem.topic,

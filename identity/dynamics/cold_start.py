@@ -27,7 +27,7 @@ _NODES = 16
 @proven(
     "dynamics.cold-start",
     "dynamics.cold-start-grpo",
-    "dynamics.exponential-needs-restoring-force",
+    "dynamics.bandit-saturation",
 )
 def cold_start_time(
     p0: float,

@@ -224,7 +224,11 @@ def onset() -> Theorem:
             oscillator_paper("the onset of oscillations"),
             Reference("B. T. Polyak", "", "1964, the heavy ball", ""),
         ),
-        implements=("identity.dynamics.regime",),
+        implements=(
+            "identity.dynamics.regime",
+            "identity.dynamics.oscillation_onset",
+            "identity.dynamics.recursion",
+        ),
         mutants=(
             Mutant(
                 "from half of it",

@@ -24,7 +24,7 @@ from identity.groups import (
     rloo_advantages,
     score_contrast,
 )
-from tests import oracles, tolerances
+from tests import oracles, strategies, tolerances
 from tests.agreement.differentiation import Derivative, derivative, load_mode  # noqa: F401
 from tests.backends import Backend, load_or_skip
 
@@ -48,7 +48,8 @@ def identity_of(array: Any) -> tuple[Any, ...]:
 
 
 def test_library_device_and_dtype_are_kept(xp: Backend) -> None:
-    for dtype in xp.dtypes:
+    # Under jit and vmap types are known without values; random rewards meet every dtype there.
+    for dtype in strategies.few_dtypes(xp) if xp.name in ("jax-jit", "jax-vmap") else xp.dtypes:
         rewards = xp.asarray(REWARDS, dtype)
         scores = xp.asarray(SCORES, dtype)
         binary = xp.asarray(REWARDS > 0.2, dtype)
