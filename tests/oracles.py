@@ -6,16 +6,19 @@ square roots are taken once, by mpmath at `ORACLE_DIGITS`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
 import mpmath
 import numpy as np
+from mpmath.libmp import dps_to_prec, from_rational
 
 from tests.tolerances import HALF_ROUNDING_ULP, ORACLE_DIGITS
 
 Number = Fraction | mpmath.mpf
+_BITS = dps_to_prec(ORACLE_DIGITS)
 
 # Significand bits and smallest normal exponent.
 _FORMATS = {
@@ -73,18 +76,23 @@ def rloo(rewards: Sequence[Fraction]) -> list[Fraction]:
 def to_mpf(value: Number | int) -> mpmath.mpf:
     if isinstance(value, mpmath.mpf):
         return value
-    with mpmath.workdps(ORACLE_DIGITS):
-        value = Fraction(value)
-        return mpmath.mpf(value.numerator) / mpmath.mpf(value.denominator)
+    value = value if isinstance(value, Fraction) else Fraction(value)
+    return mpmath.mp.make_mpf(from_rational(value.numerator, value.denominator, _BITS))
 
 
 def ulp(value: Number, dtype: str) -> mpmath.mpf:
     """Spacing of the dtype's floats in the binade of |value| (of subnormals below it)."""
     bits, lowest = _FORMATS[dtype]
     exponent = lowest if value == 0 else max(mpmath.frexp(to_mpf(value))[1] - 1, lowest)
-    return mpmath.ldexp(1, int(exponent) - bits + 1)
+    return _power_of_two(int(exponent) - bits + 1)
 
 
+@functools.cache
+def _power_of_two(exponent: int) -> mpmath.mpf:
+    return mpmath.ldexp(1, exponent)
+
+
+@functools.cache
 def smallest_normal(dtype: str) -> mpmath.mpf:
     return mpmath.ldexp(1, _FORMATS[dtype][1])
 
@@ -103,10 +111,10 @@ def excess(
     subnormals are flushed), and the rounding to a half-precision dtype.
     """
     computing = _COMPUTING[dtype]
-    actual = Fraction(float(actual))
+    actual, exact = to_mpf(Fraction(float(actual))), to_mpf(exact)
     with mpmath.workdps(ORACLE_DIGITS):
-        error = abs(to_mpf(actual) - to_mpf(exact))
-        if abs(to_mpf(exact)) < smallest_normal(dtype) or flushes:
+        error = abs(actual - exact)
+        if abs(exact) < smallest_normal(dtype) or flushes:
             floor = smallest_normal(dtype) if flushes else ulp(Fraction(0), dtype)
             error = max(error - floor, mpmath.mpf(0))
         if computing != dtype:

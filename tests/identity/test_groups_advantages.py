@@ -122,7 +122,8 @@ def test_unanimous_groups_have_no_advantage(xp: Backend, group_size: int, method
         array = xp.asarray(rewards, dtype)
         assert_all_zero(xp.to_numpy(xp.call(method, array)))
         if method is grpo_advantages:
-            for eps in EPSILONS:
+            # Each is compiled anew under jit, where random groups meet all of them.
+            for eps in EPSILONS[:1] if xp.name == "jax-jit" else EPSILONS:
                 result = xp.call(method, array, eps=eps, ddof=1)
                 assert_all_zero(xp.to_numpy(result))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import sympy as sp
 
+from identity.proven import _REGISTRY
 from proofs import ledger, lock, source
 from proofs.kernel.check import Report, check_theorem
 from proofs.kernel.domain import Domain, Integer, Real
@@ -210,6 +211,8 @@ def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Probe]:
         del sys.modules[module]
     if hasattr(identity, "lockprobe"):
         del identity.lockprobe
+    for name in [n for n in _REGISTRY if n.startswith("identity.lockprobe")]:
+        del _REGISTRY[name]
     source._modules.cache_clear()
     source._exists.cache_clear()
 
