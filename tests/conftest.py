@@ -52,6 +52,26 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     test._hypothesis_internal_use_settings = settings(written, max_examples=number)
 
 
+# Files that take a minute or more, longest first: begun last, one would be waited for alone.
+LONG = (
+    "tests/proofs/test_cli_prove.py",  # the first to ask for the reports on the whole ledger
+    "tests/docs/test_docs.py",
+    "tests/identity/test_groups_advantages.py",
+    "tests/agreement/test_groups_backends.py",
+    "tests/identity/test_groups_spread.py",
+    "tests/agreement/test_groups_derivatives.py",
+    "tests/identity/test_groups_updates.py",
+    "tests/agreement/test_surrogates_derivatives.py",
+    "tests/agreement/test_expectation_backends.py",
+    "tests/agreement/test_expectation_derivatives.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONG)))
+
+
 @pytest.fixture(scope="session", params=backends.NAMES)
 def xp(request: pytest.FixtureRequest) -> backends.Backend:
     """Every backend in turn; one that cannot run here is skipped and counted."""

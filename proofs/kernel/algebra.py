@@ -215,17 +215,24 @@ class Algebra:
     def _circular(self, e: sp.Expr) -> Fraction:
         """sin(x)² = 1 − cos(x)²; x itself in normal form, so that equal angles give one atom."""
         top, bottom = self.fraction(e.args[0])
+        if top == 0:
+            return self.fraction(e.func(0))
         scale = fmpq(bottom.leading_coefficient())
-        x = self.to_expr(top / scale) / self.to_expr(bottom / scale)
-        again = e.func(x)
-        if not isinstance(again, sp.sin | sp.cos) or again.args[0] != x:
-            return self.fraction(again)  # a known value, or the sign taken out
-        cosine = self.atom(sp.cos(x))
+        top, bottom = top / scale, bottom / scale
+        sign = -1 if top.leading_coefficient() < 0 else 1
+        x = self.to_expr(top * sign) / self.to_expr(bottom)
+        cosine, sine = sp.cos(x), sp.sin(x)
+        inner = -sine if sine.could_extract_minus_sign() else sine
+        if not all(
+            isinstance(f, sp.sin | sp.cos) and f.args[0] in (x, -x) for f in (cosine, inner)
+        ):
+            return self.fraction(sign * sine if isinstance(e, sp.sin) else cosine)  # known values
+        c = self.atom(cosine)
         if isinstance(e, sp.cos):
-            return cosine, self.one
-        sine = self.atom(again)
-        self.squares[self.index[again]] = self.one - cosine**2
-        return sine, self.one
+            return c, self.one
+        s = self.atom(inner)
+        self.squares[self.index[inner]] = self.one - c**2
+        return s * (sign if inner == sine else -sign), self.one
 
     def _real_power(self, base: sp.Expr, exponent: sp.Expr) -> Fraction:
         """x^(a·y + b·z) = (x^y)^a (x^z)^b for x > 0, and (x·w)^y = x^y w^y for x, w > 0."""

@@ -31,8 +31,8 @@ from proofs.kernel.domain import (
 from proofs.kernel.errors import MalformedTheorem, ProofError, UndefinedValue, Unsupported
 from proofs.kernel.names import check_function
 from proofs.kernel.rules import RULES
-from proofs.kernel.semantics import compare, difference, evaluate, show
-from proofs.kernel.terms import Slope
+from proofs.kernel.semantics import compare, difference, evaluate, forget, show
+from proofs.kernel.terms import DefiniteIntegral, Slope
 from proofs.kernel.theorem import (
     Cases,
     Chain,
@@ -97,8 +97,9 @@ def check_theorem(
     started = time.perf_counter()
     report = Report(theorem)
     ledger = _Watched(ledger)
-    # SymPy finds a term in its cache by equality, and might find an author's in place of ours.
+    # A cache finds a term by equality, and might find an author's in place of ours.
     clear_cache()
+    forget()
     try:
         check_fields(theorem)
         _check_types(theorem)
@@ -362,7 +363,7 @@ def _check_refutations(theorem: Theorem, report: Report) -> None:
         outside = r.domain.contains(point)
         if outside:
             raise ProofError(f"{r.name}: the witness is outside the domain: {outside}")
-        _check_derivatives(Context(r.domain), r.claim)
+        _check_defined(Context(r.domain), r.claim)
         if compare(r.claim.lhs, r.claim.relation, r.claim.rhs, point) is not False:
             raise ProofError(f"{r.name}: the claim holds at the witness")
         gap = difference(r.claim.lhs, r.claim.rhs, point)
@@ -373,10 +374,10 @@ def _check_refutations(theorem: Theorem, report: Report) -> None:
         report.witness = " | ".join(shown)
 
 
-def _check_derivatives(ctx: Context, claim: Claim) -> None:
-    """That it has a value at one point does not say that a derivative exists on the domain."""
+def _check_defined(ctx: Context, claim: Claim) -> None:
+    """A value at one point does not say that a derivative or an integral exists on the domain."""
     for side in (claim.lhs, claim.rhs):
-        if side.has(sp.Derivative, Slope):
+        if side.has(sp.Derivative, Slope, DefiniteIntegral):
             ctx.term(side)
 
 
@@ -397,9 +398,9 @@ def _check_mutants(theorem: Theorem, ledger: Any, report: Report) -> None:
         try:
             _check_symbols(domain, claim)
             if isinstance(original, Clause):
-                _check_derivatives(clause_context(original, domain, ledger)[0], claim)
+                _check_defined(clause_context(original, domain, ledger)[0], claim)
             else:
-                _check_derivatives(Context(domain), claim)
+                _check_defined(Context(domain), claim)
         except ProofError as problem:
             raise type(problem)(f"mutant {m.name!r}: {problem}") from None
         # A refuted claim's own witness is the first point tried for its mutants.

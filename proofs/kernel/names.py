@@ -19,7 +19,7 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*\Z")
 # The language's own, and those that are typeset as known functions.
 TAKEN = {
     *("Beta", "BetaMean", "Derivative", "KroneckerDelta", "PoissonMean", "RolloutMean"),
-    *("Maximum", "Minimum", "Product", "SampleMean", "Slope"),
+    *("DefiniteIntegral", "Integral", "Maximum", "Minimum", "Product", "SampleMean", "Slope"),
     *("Rounded", "Sum", "asin", "binomial", "e", "exp", "factorial", "inf", "oo", "pi"),
     *accepted_latex_functions,
 }  # fmt: skip

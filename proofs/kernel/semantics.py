@@ -30,7 +30,7 @@ from proofs.kernel.terms import (
     peel,
 )
 
-__all__ = ["compare", "difference", "evaluate", "show"]
+__all__ = ["compare", "difference", "evaluate", "forget", "show"]
 
 Value = Any  # fmpq, arb, or arb_series inside a derivative
 DIGITS = 50
@@ -239,6 +239,11 @@ def _still(body: sp.Expr, var: sp.Symbol) -> tuple[sp.Expr, tuple[tuple[sp.Symbo
     return named(body), tuple((name, part) for part, name in found.items())
 
 
+def forget() -> None:
+    """Clear what was remembered about terms."""
+    _still.cache_clear()
+
+
 def _power(e: sp.Expr, point: dict[Any, Any]) -> Value:
     base, exponent = _value(e.base, point), _value(e.exp, point)
     if isinstance(exponent, fmpq) and exponent.q == 1:
@@ -401,7 +406,8 @@ def _beta_mean(e: sp.Expr, point: dict[Any, Any]) -> Value:
     h, var, a, b = e.args
     # Roots and logarithms have cuts, of which the quadrature would have to know.
     origin = {**point, var: fmpq(0)}
-    plain = not h.has(sp.log, sp.asin, sp.exp)
+    plain = not h.has(sp.log, sp.asin, sp.exp, sp.sin, sp.cos)
+    plain = plain and not h.has(DefiniteIntegral, Minimum, Maximum)
     for power in h.atoms(sp.Pow) if plain else ():
         plain = plain and power.exp.free_symbols <= set(point)
         n = _value(power.exp, origin) if plain else None

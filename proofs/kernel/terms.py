@@ -156,6 +156,11 @@ class _Latex(LatexPrinter):  # type: ignore[misc]
         """In parentheses: what follows is not differentiated."""
         return rf"\left({super()._print_Derivative(e)}\right)"
 
+    def _print_DefiniteIntegral(self, e: sp.Expr, exp: Any = None) -> str:
+        body, x, low, high = map(self._print, e.args)
+        whole = rf"\int_{{{low}}}^{{{high}}} {body}\, d{x}"
+        return whole if exp is None else rf"\left({whole}\right)^{{{exp}}}"
+
 
 def latex(expr: sp.Expr) -> str:
     return str(_Latex().doprint(expr))

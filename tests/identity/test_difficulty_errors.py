@@ -61,7 +61,7 @@ def lib(request: pytest.FixtureRequest) -> Backend:
 
 
 @pytest.mark.parametrize("name", OF_P)
-@pytest.mark.parametrize("p", BAD_P, ids=repr)
+@pytest.mark.parametrize("p", BAD_P, ids=lambda p: repr(p) if type(p) is not object else "object")
 def test_bad_probability(name: str, p: Any) -> None:
     with pytest.raises(DomainError) as caught:
         OF_P[name](p)

@@ -7,12 +7,18 @@ from typing import Any
 
 import pytest
 import sympy as sp
-from flint import arb
+from flint import arb, fmpq
 
 from proofs.kernel.check import check_theorem
 from proofs.kernel.context import Context
 from proofs.kernel.domain import Domain, Integer, Real
-from proofs.kernel.errors import MalformedTheorem, ProofError, Undecided, Unsupported
+from proofs.kernel.errors import (
+    MalformedTheorem,
+    ProofError,
+    Undecided,
+    UndefinedValue,
+    Unsupported,
+)
 from proofs.kernel.rules import (
     AngleSum,
     Antiderivative,
@@ -25,8 +31,16 @@ from proofs.kernel.rules import (
     Sine,
 )
 from proofs.kernel.semantics import compare, evaluate
-from proofs.kernel.terms import DefiniteIntegral, Maximum, Rounded, Slope, canonical
-from proofs.kernel.theorem import Chain, Claim, Clause, Mutant, Step
+from proofs.kernel.terms import (
+    BetaMean,
+    DefiniteIntegral,
+    Maximum,
+    Minimum,
+    Rounded,
+    Slope,
+    canonical,
+)
+from proofs.kernel.theorem import Chain, Claim, Clause, Mutant, Refutation, Step
 from tests.kernel.claims import step, theorem
 
 a, b, n, t, u, x, y, z = sp.symbols("a b n t u x y z")
@@ -257,3 +271,72 @@ def test_a_chain_of_integrands() -> None:
     whole = integral(t * (1 - t), 0, 1)
     steps = (Step("1 − t ≤ 1", "<=", t), Step("t ≤ 1", "<=", sp.Integer(1)))
     assert IntegralCompare(whole, 1, "<=", steps).prove(UNIT).rhs == integral(sp.Integer(1), 0, 1)
+
+
+# -- what an integral without a value may not do (found by an attack) -----------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        sp.cos(sp.sqrt(t - 2)),
+        sp.sqrt(t - 2) * sp.sqrt(t - 3),
+        sp.log(t - 2) - sp.log(t - 3),
+        (t - 2) ** sp.Rational(1, 3) * (t - 3) ** sp.Rational(2, 3),
+        (t - 2) ** t,
+    ],
+)
+def test_an_integrand_without_a_value_has_no_integral(body: sp.Expr) -> None:
+    """Its continuation is real there, or the imaginary parts cancel."""
+    with pytest.raises(UndefinedValue):
+        evaluate(integral(body, 0, 1), {})
+
+
+def test_no_claim_without_a_meaning_is_refuted() -> None:
+    claim = Claim(integral(sp.cos(sp.sqrt(t - 2)), 0, 1), "<=", sp.Integer(1))
+    refuted = Refutation("claim", Domain(Real(x, 0, 5)), claim, ((x, 4),), "w")
+    report = check_theorem(
+        theorem(refutes=(refuted,), corrected_by=("test.other",)), {}, first_principles=False
+    )
+    assert report.verdict == "open"
+    whole = integral(1 / t**2, x, 1)
+    chain = Chain((step("=", 1 / x - 1, Antiderivative(whole, -1 / t)),))
+    clause = Clause("area", Domain(Real(x, 0, 1)), Claim(whole, "=", 1 / x - 1), chain)
+    for lhs in (
+        integral(sp.cos(sp.sqrt(t - 3)), x, 1),
+        integral(sp.sqrt(t - 2) * sp.sqrt(t - 3), x, 1),
+        DefiniteIntegral(1 / t**2, t, sp.Integer(1), x),
+    ):
+        mutants = (Mutant("none", "area", lhs=lhs), Mutant("larger", "area", rhs=1 / x))
+        report = check_theorem(theorem(clause, mutants=mutants), {}, first_principles=False)
+        assert report.verdict == "open"
+
+
+def test_a_range_that_is_not_in_order_has_no_value() -> None:
+    with pytest.raises(UndefinedValue):
+        evaluate(integral(t, 1, 0), {})
+    assert float(evaluate(integral(t, half, half), {}).mid()) == 0
+
+
+def test_what_the_evaluator_does_not_do_it_says() -> None:
+    s = sp.Symbol("s")
+    for body in (integral(t, 0, s), integral(s * t, 0, 1), Minimum(s, sp.Integer(1)), sp.sin(s)):
+        with pytest.raises(Unsupported):
+            evaluate(BetaMean(body, s, sp.Integer(1), sp.Integer(1)), {})
+
+
+def test_an_integer_power_of_what_changes_its_sign() -> None:
+    found = evaluate(integral((t - 1) ** n, 0, half), {n: fmpq(2)})
+    assert found.overlaps(arb(7) / 24)
+    assert float(found.rad()) < 1e-40
+    assert evaluate(integral(t**n, 0, 1), {n: fmpq(2)}).overlaps(arb(1) / 3)
+
+
+def test_equal_angles_with_a_denominator() -> None:
+    ctx = Context(Domain(Real(x, 1, 2)))
+    angle = 3 * x * (-x - 1) / (x + sp.pi)
+    assert ctx.zero(sp.sin(angle) - sp.sin(sp.expand(angle)))
+    assert ctx.zero(sp.sin(angle) + sp.sin(sp.expand(-angle)))
+    assert ctx.zero(sp.cos(angle) - sp.cos(sp.expand(-angle)))
+    assert ctx.zero(sp.sin(angle) ** 2 + sp.cos(sp.expand(-angle)) ** 2 - 1)
+    assert not ctx.zero(sp.sin(angle) - sp.sin(sp.expand(-angle)))
