@@ -149,7 +149,7 @@ def tex(expression: sp.Expr | str) -> str:
     text = sp.latex(expression, inv_trig_style="full")
     mixed = r"p^{G} - \left(1 - p\right)^{G}"
     text = text.replace(f"- {mixed} + 1", f"1 - {mixed}")
-    return text.replace(r"W_{G}{\left(p \right)}", "W_G(p)")
+    return str(text.replace(r"W_{G}{\left(p \right)}", "W_G(p)"))
 
 
 class DifficultyAtlas(SphinxDirective):

@@ -160,7 +160,7 @@ def weight_atlas(figure: Figure) -> None:
         for side, entries in ends.items():
             place = (logit[0], "right", -32) if side == "left" else (logit[-1], "left", 4)
             height = -np.inf
-            for value, label, colour in sorted(entries):
+            for value, label, shade in sorted(entries):
                 height = max(np.log10(value), height + 0.055 * np.log10(high / low))
                 panel.annotate(
                     label,

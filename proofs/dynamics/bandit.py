@@ -153,11 +153,17 @@ def bandit_saturation() -> Theorem:
         title="A bare two-arm bandit saturates by a power of time",
         words=(
             "From p = 1/2 the plain gradient has 1 − p between 1/(ηt + 2) and a bound that is "
-            "1/(ηt) to leading order; GRPO at large G has p = 1/2 + ηt/(2√(16 + η²t²)), so that "
-            "4/((ηt)² + 16) ≤ 1 − p ≤ 4/(ηt)². The relative rate (1 − p)'/(1 − p) tends to 0 for "
-            "both."
+            "1/(ηt) to leading order; the limit of GRPO at large G has p = 1/2 + ηt/(2√(16 + "
+            "η²t²)), so that 4/((ηt)² + 16) ≤ 1 − p ≤ 4/(ηt)². The relative rate −(1 − p)'/(1 − p) "
+            "of the plain gradient tends to 0."
         ),
-        assumptions=(LOGIT, FLOW),
+        assumptions=(
+            LOGIT,
+            FLOW,
+            "Times are ∫ dp/p'. W = 1/√(p(1 − p)) is the limit of large groups, by "
+            "expectation.arcsine; at a finite G, W_G tends to √(G−1) as p → 1, and 1 − p is of "
+            "order 1/t again.",
+        ),
         clauses=(
             Clause(
                 "gradient",
@@ -218,10 +224,14 @@ def restoring_force() -> Theorem:
         title="A divergence from the reference gives an interior fixed point",
         words=(
             "With J = p − β KL(π‖π_ref) the gradient by θ is p(1 − p)(1 − β(θ − θ_ref)): one fixed "
-            "point, θ* = θ_ref + 1/β, to which the flow leads from both sides, with stiffness "
-            "βp*(1 − p*). Near it the approach is exponential."
+            "point, θ* = θ_ref + 1/β, to which the gradient points from both sides, with stiffness "
+            "βp*(1 − p*)."
         ),
-        assumptions=(LOGIT, "β > 0."),
+        assumptions=(
+            LOGIT,
+            "β > 0. To first order around θ* the flow θ' = η dJ/dθ is exponential, at the rate "
+            "η times the stiffness.",
+        ),
         clauses=(
             Clause(
                 "gradient",
@@ -281,15 +291,21 @@ def restoring_force() -> Theorem:
 def exponential_needs_restoring_force() -> Theorem:
     return Theorem(
         id="dynamics.exponential-needs-restoring-force",
-        title="Without a restoring force a softmax bandit does not saturate exponentially",
+        title="A bare two-arm bandit does not saturate exponentially",
         words=(
-            "An exponential approach has a relative rate (1 − p)'/(1 − p) that stays away from 0. "
+            "An exponential approach has a relative rate −(1 − p)'/(1 − p) that stays away from 0. "
             "In a bare two-arm softmax bandit the rate is ηp²(1 − p) for the plain gradient and "
-            "ηp^{3/2}(1 − p)^{1/2} for GRPO at large G: both vanish as p → 1, and 1 − p falls like "
-            "1/(ηt) and 4/(ηt)². With a divergence from a reference there is a fixed point, and an "
-            "exponential approach to it."
+            "ηp^{3/2}(1 − p)^{1/2} for the limit of GRPO at large G: both vanish as p → 1, and 1 "
+            "− p "
+            "falls like 1/(ηt) and 4/(ηt)². A divergence from a reference gives a fixed point to "
+            "which the approach is exponential."
         ),
-        assumptions=(LOGIT, FLOW, "A tenth stands for any positive rate, in units of η."),
+        assumptions=(
+            LOGIT,
+            FLOW,
+            "A tenth stands for any positive rate, in units of η. The claim is the exponential law "
+            "applied where there is no restoring force, which its source assumes.",
+        ),
         uses=(SATURATION,),
         refutes=(
             Refutation(
@@ -304,7 +320,7 @@ def exponential_needs_restoring_force() -> Theorem:
                 Domain(Real(p, half, 1, open_low=False)),
                 Claim(sp.Rational(1, 10), "<=", p ** sp.Rational(3, 2) * sp.sqrt(1 - p)),
                 ((p, sp.Rational(199, 200)),),
-                "and so does GRPO at large G",
+                "and so does the limit of GRPO at large G",
             ),
         ),
         clauses=(
@@ -322,7 +338,7 @@ def exponential_needs_restoring_force() -> Theorem:
                         ),
                     )
                 ),
-                "GRPO at large G stays above 4/((ηt)² + 16): no exponential bounds it",
+                "the limit of GRPO stays above 4/((ηt)² + 16): no exponential bounds it",
             ),
         ),
         references=(oscillator_paper("a single exponential for saturating curves"),),

@@ -135,7 +135,8 @@ POWER, POWER_TIME = y ** (q - 2), -(y ** (q - 1)) / (1 - q)
 def cold_start() -> Theorem:
     g = sp.IndexedBase("g")
     n, j, P = sp.symbols("n j P")
-    gradient = Domain(Integer(n, 1, spread=3), Array(g, (n,)), Real(P, 0, 1), MIXED)
+    order = Real(q, 0, 1, False, False, samples=tuple(sp.Rational(j, 8) for j in range(9)))
+    gradient = Domain(Integer(n, 1, spread=3), Array(g, (n,)), Real(P, 0, 1), order)
     flow = sp.Sum(g[j] * P ** (-q) * g[j], (j, 1, n))
     score = P ** (2 - q) * sp.Sum((g[j] / P) ** 2, (j, 1, n))
     norm = Real(c, 0, samples=FROM)
@@ -144,7 +145,7 @@ def cold_start() -> Theorem:
         title="How long a cold start takes",
         words=(
             "Along the flow of the Tsallis loss −log_q P the success probability obeys P' = "
-            "P^(2−q)‖∇log P‖². At a constant norm c it takes "
+            "P^(2−q)‖∇log P‖². At a constant squared norm c it takes "
             "(p₀^(−(1−q)) − p₁^(−(1−q)))/((1 − q)c) from p₀ to p₁ for q < 1, and "
             "log(p₁/p₀)/c for q = 1. For a sigmoid policy, up to "
             "P = 1/2, the time lies between that at c = 1 and four times that, with closed forms "
@@ -164,14 +165,14 @@ def cold_start() -> Theorem:
                 Domain(norm, MIXED, SMALL, LATER),
                 POWER / c,
                 POWER_TIME / c,
-                "a constant norm c, q < 1",
+                "‖∇log P‖² = c, q < 1",
             ),
             _solved(
                 "constant-log",
                 Domain(norm, SMALL, LATER),
                 1 / (c * y),
                 sp.log(y) / c,
-                "a constant norm c, q = 1",
+                "‖∇log P‖² = c, q = 1",
             ),
             *_compared(
                 "sigmoid",
@@ -236,10 +237,10 @@ def _rates() -> tuple[Clause, ...]:
     rest = sp.Sum(weight_terms(), (b, 1, G - 1))
     first = (p * (1 - p)) ** 2 * ((1 - p) ** (G - 1) * sp.sqrt(G - 1) + rest)
     small = Domain(size, SMALL, LATER)
-    slowest = 1 / (sp.sqrt(G - 1) * y**2)
-    fastest = 1 / (sp.sqrt(G - 1) * y**2 * (1 - y) ** (G + 1))
+    quick = 1 / (sp.sqrt(G - 1) * y**2)
+    slow = 1 / (sp.sqrt(G - 1) * y**2 * (1 - y) ** (G + 1))
     at_end = 1 / (sp.sqrt(G - 1) * y**2 * (1 - p1) ** (G + 1))
-    time = _integral(fastest)
+    time = _integral(slow)
     last = _between(-1 / (sp.sqrt(G - 1) * (1 - p1) ** (G + 1) * y))
     tangent = Instance(TANGENT, "tangent", ((n, G + 1), (x, 1 - y), (a, 1 - p1)))
     both = sp.sqrt(G - 1) * y**2 * ((1 - p1) * (1 - y)) ** (G + 1)
@@ -276,7 +277,7 @@ def _rates() -> tuple[Clause, ...]:
         _solved(
             "time-at-least",
             small,
-            slowest,
+            quick,
             -1 / (sp.sqrt(G - 1) * y),
             "so the time is at least (1/p₀ − 1/p₁)/√(G−1)",
         ),
@@ -345,7 +346,8 @@ def cold_start_grpo() -> Theorem:
             "order 1/√p₀. From .001 to .5: 1012.81 (G = 2), 386.72 (G = 8), 63.15 (the limit)."
         ),
         assumptions=(
-            "Gradient flow in expectation at learning rate 1: θ' = W_G(p)·p(1 − p).",
+            "Gradient flow in expectation at learning rate 1: θ' = W_G(p)·p(1 − p), with W_G of "
+            "expectation.grpo-weight: population std, no ε, on policy.",
             "Times are ∫ dp/p'; between two bounds of p' they lie between the bounds' times. At "
             "G = 2, W = 1 (expectation.no-bias-at-two).",
             "0 < p₀ < p₁ ≤ 1/2.",
@@ -406,11 +408,11 @@ def noise_equilibrium() -> Theorem:
     anywhere = Domain(*masses, order, share)
     return Theorem(
         id=EQUILIBRIUM,
-        title="Where training with contaminated labels comes to rest",
+        title="Where training with contaminated labels is stationary",
         words=(
             "With a share ε of contaminated labels the Tsallis loss over the two answers is "
             "stationary at the mass ε^(1/q)/(ε^(1/q) + (1 − ε)^(1/q)) of the wrong one, for "
-            "0 < q < 1: less than ε if ε < 1/2."
+            "0 < q < 1."
         ),
         assumptions=(
             "Written with A = ε^(1/q) and B = (1 − ε)^(1/q), up to a common factor: the weights "
@@ -447,14 +449,19 @@ def noise_fitting() -> Theorem:
     time = DefiniteIntegral(PLAIN, y, p0, half)
     return Theorem(
         id="dynamics.noise-fitting",
-        title="The time to fit a contaminated label has no bound of its own",
+        title="The time to fit a wrong label is not bounded whatever its initial mass",
         words=(
             "A bound on the time to fit contaminated labels that rests on a score bounded from "
-            "below does not cover softmax or sigmoid policies, whose score vanishes as p → 1; and "
-            "for q < 1 the time grows beyond every bound as the initial mass of the wrong answer "
-            "tends to 0."
+            "below does not cover a sigmoid policy, whose score vanishes as p → 1; and for q < 1 "
+            "the "
+            "time grows beyond every bound as the initial mass of the wrong answer tends to 0."
         ),
-        assumptions=(FLOW, SIGMOID, "1/100 and 1000 stand for any positive constants."),
+        assumptions=(
+            FLOW,
+            SIGMOID,
+            "P is the mass of the wrong answer, whose label is fitted alone.",
+            "1/100 and 1000 stand for any positive constants.",
+        ),
         uses=(COLD,),
         refutes=(
             Refutation(

@@ -18,7 +18,10 @@ half, zero = sp.Rational(1, 2), sp.Integer(0)
 DELAY = "dynamics.delay-threshold"
 TANGENT = "expectation.tangent-line"
 LEVIN_MAY = Reference(
-    "S. A. Levin, R. M. May", "", "1976, Theoretical Population Biology 9", "x' = x − κ x_τ"
+    "S. A. Levin, R. M. May",
+    "",
+    "1976, Theoretical Population Biology 9",
+    "x_{t+1} = x_t − κx_{t−τ}",
 )
 
 
@@ -140,7 +143,10 @@ def _outside() -> tuple[Clause, ...]:
                     ),
                 )
             ),
-            words="for 0 < φ < π/(2τ + 1) and r ≥ 1 the imaginary part of z^τ(z − 1) is positive",
+            words=(
+                "for 0 < φ < π/(2τ + 1), r ≥ 1 the imaginary part of z^τ(z − 1) is positive "
+                "(over r^τ)"
+            ),
             given=(Sine(complement), Sine(phi / 2)),
         ),
         Clause(
@@ -315,8 +321,11 @@ def delay_threshold() -> Theorem:
             "A root z = re^(iφ), 0 ≤ φ = πu ≤ π (conjugates come in pairs), solves z^τ(z − 1) = "
             "−κ. Three ranges of φ cover all r ≥ 1: a positive imaginary part, a modulus that is "
             "too large, or a non-negative value.",
-            "That (τ + 1)|w|² + Re w, over κ|(τ + 1)z − τ|², is d log|z|/dκ is implicit "
-            "differentiation of z^τ(z − 1) = −κ, outside of the kernel.",
+            "Unstable for κ > κ*: roots move continuously with κ and leave the circle outwards, "
+            "so none "
+            "comes back. That (τ + 1)|w|² + Re w, over κ|(τ + 1)z − τ|², is d log|z|/dκ is "
+            "implicit "
+            "differentiation of z^τ(z − 1) = −κ; both are outside of the kernel.",
         ),
         uses=(TANGENT,),
         clauses=(

@@ -173,7 +173,8 @@ def group_size_invariance() -> Theorem:
         words=(
             "The claim that the mean drift does not depend on the group size holds exactly for "
             "RLOO, E[g] = ∇p. For Dr. GRPO it is (G−1)/G ∇p. For GRPO it is φ(G, p) ∇p/√(p(1−p)), "
-            "φ = E[σ]/√(p(1−p)), which grows with G to 1: φ at G = 4 and 16 is .808 and .967 for "
+            "φ = E[σ]/√(p(1−p)), which does not fall as G grows, and is at most 1: φ at G = 4 and "
+            "16 is .808 and .967 for "
             "p = .5; .749, .959 for .3; .507, .854 for .1; .373, .712 for .05. To leading order "
             "the claim holds: 1 − φ is 1/(8x) up to 13/x² for x = Gp(1−p) ≥ 1, and at most 1/(2x) "
             "always."

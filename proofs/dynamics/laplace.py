@@ -289,12 +289,13 @@ def laplace_limit() -> Theorem:
     one = sp.Integer(1)
     return Theorem(
         id=LAPLACE_LIMIT,
-        title="A fixed point below 1 exists up to the Laplace limit",
+        title="From p_ref = 1/2 a fixed point below 1 exists iff 1/β is at most λ",
         words=(
             "Without ε and from p_ref = 1/2, p = 1/(1 + e^(−2u)) with u > 0 is a fixed point of "
             "the success recursion iff 1/β = u/cosh u, and there is none in (0, 1/2]. u/cosh u "
-            "rises from 0 to its maximum, then falls to 0. The maximum is the Laplace limit λ = "
-            "0.66274341934918…: for 1/β < λ there are two fixed points, for 1/β = λ (β = "
+            "rises from 0 to its maximum, then falls to 0. The maximum is λ = 0.66274341934918…, "
+            "the Laplace limit to 14 digits (both are enclosed): for 1/β < λ there are two fixed "
+            "points, for 1/β = λ (β = "
             "1.508879561538…) one, p* = .9167782798…, and for a larger 1/β none: p_n > p always."
         ),
         assumptions=(

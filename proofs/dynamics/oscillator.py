@@ -254,7 +254,7 @@ def oscillator() -> Theorem:
         words=(
             "To second order in time, x_{t+1} = (1 + μ)x_t − μx_{t−1} − κx_{t−τ} is an oscillator "
             "of stiffness κ = ηK, damping γ = (1 − μ) − κτ and mass (1 + μ + κτ²)/2. From rest at "
-            "R_0 it approaches R_∞ along closed forms: "
+            "R_0 it moves along closed forms, for γ > 0 towards R_∞: "
             "R_∞ − (R_∞ − R_0)[λ₊e^{λ₋t} − λ₋e^{λ₊t}]/(λ₊ − λ₋) "
             "if overdamped, and the critical and the underdamped one. All start with "
             "R − R_0 ≈ (R_∞ − R_0)kt²/(2m)."
@@ -341,14 +341,17 @@ def overdamped() -> Theorem:
     distance = share(t) - plain
     return Theorem(
         id="dynamics.overdamped",
-        title="With heavy damping the approach is a single exponential",
+        title="With heavy damping the approach is nearly a single exponential",
         words=(
             "At mass 0 the trajectory is R_∞ − (R_∞ − R_0)e^(−t/T) with T = γ/k. At mass m the "
             "overdamped one stays near it for all t ≥ 0: with rates a < b (γ/m = a + b, k/m = "
             "ab, T = (a + b)/(ab)) the difference, over R_∞ − R_0, lies between −a/(b − a) and "
             "a/(a + b), which tend to 0 with mk/γ² = ab/(a + b)²."
         ),
-        assumptions=("γ, k > 0; a and b are minus the two roots λ₊ and λ₋.",),
+        assumptions=(
+            "γ, k > 0; a and b are minus the two roots λ₊ and λ₋ of dynamics.oscillator, whose sum "
+            "and product are γ/m and k/m.",
+        ),
         clauses=(
             Clause(
                 "first-order",

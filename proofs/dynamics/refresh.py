@@ -46,6 +46,7 @@ N, v, x, f = sp.symbols("N v x f")
 zero, one = sp.Integer(0), sp.Integer(1)
 POSITION, VELOCITY = Real(x), Real(v)
 BLOCK_SIZE = Integer(N, 1, spread=5)
+ANY_STEPS = Integer(N, 0, spread=5)  # 0: before the first one
 PAPER = oscillator_paper("the threshold ηK·K_ref < 1 − μ")
 
 
@@ -95,6 +96,15 @@ def refresh_threshold() -> Theorem:
                 "<=",
                 zero,
                 "κ ≤ 0: the first fails",
+            ),
+            _clause("complex-roots", waving, disc, "<", zero, "complex for κ > (1 − μ)²/4"),
+            _clause(
+                "real-roots",
+                Domain(momentum(True), Real(kappa, None, turn, open_high=False)),
+                zero,
+                "<=",
+                disc,
+                "real up to there",
             ),
             Clause(
                 "modulus",
@@ -155,7 +165,7 @@ def partial_sum() -> Theorem:
     room = N * (1 - mu) - (1 - a)
     return Theorem(
         id=PARTIAL,
-        title="A geometric sum of N terms",
+        title="Bounds of 1 − μ^N",
         words="For 0 < μ < 1 and N ≥ 1: 0 < 1 − μ^N ≤ N(1 − μ).",
         uses=(ORDER, TANGENT),
         clauses=(
@@ -313,7 +323,7 @@ def _numbers() -> tuple[Clause, ...]:
 
 
 def block_threshold() -> Theorem:
-    some = Domain(Real(mu, 0, 1), BLOCK_SIZE, Real(kappa, 0), POSITION, VELOCITY)
+    some = Domain(Real(mu, 0, 1), ANY_STEPS, Real(kappa, 0), POSITION, VELOCITY)
     free = Domain(Real(mu, 0, 1), BLOCK_SIZE, Real(kappa))
     mapped = (1 - kappa * S2) * x + mu * S1 * v  # and (−κS₁)x + av
     second = 2 * (1 + a) - kappa * ((1 + a) * S2 - mu * S1**2)
@@ -329,9 +339,10 @@ def block_threshold() -> Theorem:
             "The gradient is taken at the first of every N steps and used for all of them, with "
             "momentum μ. One block maps position and velocity by a matrix, whose Jury values are "
             "κNS₁, 2(1 + μ^N) − κ((1 + μ^N)S₂ − μS₁²) and 1 − μ^N − κ(μS₁² − μ^N S₂), where S₁ = "
-            "Σ_{j<N} μ^j and S₂ = (N − μS₁)/(1 − μ): stable iff all three are positive. κN < 1 − μ "
-            "suffices. Without momentum the block multiplies x by 1 − κN: stable iff 0 < κN < 2, "
-            "and x changes its sign iff κN > 1."
+            "(1 − μ^N)/(1 − μ) and S₂ = (N − μS₁)/(1 − μ): stable iff all three are positive. κN "
+            "< 1 − μ "
+            "suffices. Without momentum the block multiplies x by 1 − κN: for κ > 0 stable iff "
+            "κN < 2, and overshooting if κN > 1."
         ),
         assumptions=(
             "v_{t+1} = μv_t − κx_0 and x_{t+1} = x_t + v_{t+1}, x_0 the position at the start of "
@@ -416,8 +427,10 @@ def refresh_threshold_general() -> Theorem:
         title="For longer refresh intervals ηK·K_ref < 1 − μ is sufficient, not sharp",
         words=(
             "Read as the exact border of stability for any refresh interval, ηK·K_ref = 1 − μ is "
-            "too low, except for a delay of one step. A pure delay of two steps without momentum "
-            "is stable up to √5 − 1 in units of it, longer ones up to π/2; a block without "
+            "too low for the delays and blocks shown here. A pure delay of two steps without "
+            "momentum "
+            "is stable up to √5 − 1 in units of it, longer ones beyond, towards π/2; a block "
+            "without "
             "momentum up to 2, where 1 is only the onset of overshoot; a block of two "
             "steps with μ = 9/10 up to 38/9."
         ),
@@ -443,7 +456,7 @@ def refresh_threshold_general() -> Theorem:
                 heavy,
                 Claim(third, "<=", zero),
                 ((N, 2), (kappa, sp.Rational(1, 10))),
-                "a block with μ = 9/10 is unstable from κN = 1 − μ on",
+                "a block with μ = 9/10 fails Jury's third condition from κN = 1 − μ on",
             ),
         ),
         clauses=(

@@ -11,7 +11,7 @@ from proofs.kernel.rules import AngleSum, Square
 from proofs.kernel.theorem import Chain, Claim, Clause, Mutant, Reference, Step, Theorem
 
 a, b, x, y, v, w, psi, nu = sp.symbols("a b x y v w psi nu")
-alpha, beta = sp.symbols("alpha beta")
+alpha, beta, shift = sp.symbols("alpha beta phi")
 
 JURY = "dynamics.jury"
 ALL = {"open_low": False, "open_high": False}
@@ -55,8 +55,8 @@ def jury() -> Theorem:
         words=(
             "Let z² − Tz + Δ have real coefficients. If both roots lie inside the unit circle, "
             "then 1 − T + Δ > 0, 1 + T + Δ > 0 and Δ < 1. If one is on the circle or outside of "
-            "it, then one of the three fails. For two real roots all three matter; for a "
-            "complex pair the first two hold always, and Δ is the squared modulus."
+            "it, then one of the three fails. For a complex pair the first two "
+            "hold always, and Δ is the squared modulus."
         ),
         assumptions=("T and Δ are real: sum and product of the roots.",),
         clauses=(
@@ -128,23 +128,26 @@ def onset() -> Theorem:
     between = Domain(root, Real(kappa, first, last))
     limit = 2 * (1 + nu**2)
     stable = Domain(root, Real(kappa, 0, limit))
-    wave = Domain(Real(nu, 0, 1), Integer(t, 1), Real(psi), Real(x))
+    wave = Domain(Real(nu, 0, 1), Integer(t, 1), Real(psi), Real(shift))
     gain = 1 + nu**2 - 2 * nu * sp.cos(psi)
 
     def at(steps: sp.Expr) -> sp.Expr:
-        return nu**steps * sp.cos(sp.expand(steps * psi) + x)
+        return nu**steps * sp.cos(sp.expand(steps * psi) + shift)
 
-    angles = tuple(AngleSum("cos", t * psi + x, sign * psi) for sign in (1, -1))
+    angles = tuple(AngleSum("cos", t * psi + shift, sign * psi) for sign in (1, -1))
     following = (1 + nu**2 - gain) * at(t) - nu**2 * at(t - 1)
-    unrolled = nu**t * nu * (sp.cos(t * psi + x) * sp.cos(psi) - sp.sin(t * psi + x) * sp.sin(psi))
+    unrolled = (
+        nu**t * nu * (sp.cos(t * psi + shift) * sp.cos(psi) - sp.sin(t * psi + shift) * sp.sin(psi))
+    )
     zero = sp.Integer(0)
     return Theorem(
         id="dynamics.onset",
         title="Where the heavy ball begins to oscillate, and where it becomes unstable",
         words=(
             "Without lag, x_{t+1} = (1 + μ − κ)x_t − μx_{t−1} with 0 ≤ μ < 1 has complex roots iff "
-            "(1 − √μ)² < κ < (1 + √μ)²; their modulus is then √μ, and x_t = √μ^t cos(tψ + x) are "
-            "solutions. It is stable, both roots inside the unit circle, iff 0 < κ < 2(1 + μ)."
+            "(1 − √μ)² < κ < (1 + √μ)²; their modulus is then √μ, and x_t = √μ^t cos(tψ + φ) are "
+            "solutions, cos ψ = (1 + μ − κ)/(2√μ). It is stable, both roots inside the unit "
+            "circle, iff 0 < κ < 2(1 + μ)."
         ),
         assumptions=(
             "Written with ν = √μ. κ = ηK: learning rate times curvature.",
@@ -186,12 +189,12 @@ def onset() -> Theorem:
                             "both shifted angles expanded",
                             "=",
                             unrolled,
-                            by=(AngleSum("cos", t * psi + x, -psi),),
+                            by=(AngleSum("cos", t * psi + shift, -psi),),
                         ),
                         Step("and put together again", "=", at(t + 1), by=(angles[0],)),
                     )
                 ),
-                words="a solution with complex roots: an oscillation that decays as √μ^t",
+                words="an oscillation that decays as √μ^t, for κ = 1 + μ − 2√μ cos ψ",
             ),
             _sign("stable-at-one", stable, zero, "<", at_one(trace, det), "Jury's first condition"),
             _sign(
@@ -236,7 +239,7 @@ def onset() -> Theorem:
                 domain=Domain(root, Real(kappa, first / 2, last)),
             ),
             Mutant("modulus μ", "modulus", rhs=nu**4),
-            Mutant("decays as μ^t", "wave", rhs=nu ** (2 * t + 2) * sp.cos((t + 1) * psi + x)),
+            Mutant("decays as μ^t", "wave", rhs=nu ** (2 * t + 2) * sp.cos((t + 1) * psi + shift)),
             Mutant(
                 "stable without end", "stable-at-minus-one", domain=Domain(root, Real(kappa, 0))
             ),

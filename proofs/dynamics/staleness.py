@@ -1,4 +1,4 @@
-"""Stale gradients: by one step, by a pure delay, refreshed once in a block."""
+"""Gradients of any age: a condition that suffices, with momentum."""
 
 from __future__ import annotations
 
@@ -40,12 +40,8 @@ half = sp.Rational(1, 2)
 zero, one = sp.Integer(0), sp.Integer(1)
 
 SINES = "dynamics.sine-multiple"
-DELAY = "dynamics.delay-threshold"
 SUFFICIENT = "dynamics.delay-sufficient"
-BLOCK = "dynamics.block-threshold"
 TANGENT = "expectation.tangent-line"
-
-LEVIN_MAY = Reference("S. A. Levin, R. M. May", "", "1976, Theor. Popul. Biol. 9", "x' = x − κ x_τ")
 
 
 def _clause(
@@ -125,7 +121,7 @@ def delay_sufficient() -> Theorem:
     minus = r + (1 + mu) + mu / r - sign * kappa * r ** (-tau)
     return Theorem(
         id=SUFFICIENT,
-        title="A delay below (1 − μ)/κ does no harm",
+        title="A delay below (1 − μ)/κ does not destabilise",
         words=(
             "For gradients that are τ ≥ 1 steps old, x_{t+1} = (1 + μ)x_t − μx_{t−1} − κx_{t−τ}, "
             "0 ≤ μ < 1 and κ > 0, the condition κτ < 1 − μ suffices for stability: no root of the "

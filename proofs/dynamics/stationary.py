@@ -111,7 +111,7 @@ def stationary_variance() -> Theorem:
             "Let x_{t+1} = (1 + μ − ηK)x_t − μx_{t−1} + ηξ_t, ξ_t the noise of a mean over G "
             "rollouts, of variance s²/G, with 0 ≤ μ < 1 and 0 < ηK < 2(1 + μ). Stationary second "
             "moments are those of mean 0 and variance (1+μ)ηs²/[(1−μ)K(2(1+μ)−ηK)G], and no "
-            "others: proportional to 1/G. For ηK ≥ 2(1 + μ) there are none."
+            "others: proportional to 1/G. For ηK ≥ 2(1 + μ) and s > 0 there are none."
         ),
         assumptions=(
             "x is the deviation from the fixed point. ξ_t is independent of what came before; its "

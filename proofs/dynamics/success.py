@@ -231,7 +231,8 @@ def success_recursion() -> Theorem:
         assumptions=(
             "Finitely many responses with binary rewards, none of probability 0: the right ones "
             "have the law c given success (the wrong ones d given failure), a and b for π_ref. "
-            "0 < p, p_ref < 1, β > 0, ε ≥ 0. The maximum is taken exactly, over all policies.",
+            "0 < p, p_ref < 1, β > 0, ε ≥ 0. The maximum is taken exactly, over all policies "
+            "that give no response the probability 0.",
             "That there is a fixed point for ε > 0 is the intermediate value theorem between "
             "p_ref, which p_n exceeds, and the bound c < 1 of the clause ceiling.",
         ),
