@@ -169,7 +169,7 @@ def weight_atlas(figure: Figure) -> None:
                     va="center",
                     ha=place[1],
                     textcoords="offset points",
-                    color=colour,
+                    color=shade,
                     fontsize="small",
                     annotation_clip=False,
                 )
