@@ -52,7 +52,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     test._hypothesis_internal_use_settings = settings(written, max_examples=number)
 
 
-# Files that take a minute or more, longest first: begun last, one would be waited for alone.
+# The files that take longest, in that order: begun last, one would be waited for alone.
 LONG = (
     "tests/proofs/test_cli_prove.py",  # the first to ask for the reports on the whole ledger
     "tests/docs/test_docs.py",
@@ -61,6 +61,7 @@ LONG = (
     "tests/identity/test_groups_spread.py",
     "tests/agreement/test_groups_derivatives.py",
     "tests/identity/test_groups_updates.py",
+    "tests/agreement/test_autograd_identity.py",
     "tests/agreement/test_surrogates_derivatives.py",
     "tests/agreement/test_expectation_backends.py",
     "tests/agreement/test_expectation_derivatives.py",

@@ -56,6 +56,11 @@ def _settle_bounds(d: Integer | Real) -> None:
         object.__setattr__(d, name, None if bound is None else as_term(bound))
 
 
+def _in_words(bound: Any) -> str:
+    """A bound as people write it: with ^ for powers."""
+    return str(bound).replace("**", "^")
+
+
 @dataclass(frozen=True)
 class Integer:
     """An integer with inclusive bounds; ``high=None`` means unbounded."""
@@ -76,8 +81,9 @@ class Integer:
 
     def words(self) -> str:
         if self.high is None:
-            return f"{self.symbol} integer, {self.symbol} >= {self.low}"
-        return f"{self.symbol} integer, {self.low} <= {self.symbol} <= {self.high}"
+            return f"{self.symbol} integer, {self.symbol} >= {_in_words(self.low)}"
+        low, high = _in_words(self.low), _in_words(self.high)
+        return f"{self.symbol} integer, {low} <= {self.symbol} <= {high}"
 
 
 @dataclass(frozen=True)
@@ -103,8 +109,8 @@ class Real:
         return rf"{s} \in {left}{low}, {high}{right}"
 
     def words(self) -> str:
-        low = "-inf" if self.low is None else str(self.low)
-        high = "inf" if self.high is None else str(self.high)
+        low = "-inf" if self.low is None else _in_words(self.low)
+        high = "inf" if self.high is None else _in_words(self.high)
         left = "(" if self.open_low or self.low is None else "["
         right = ")" if self.open_high or self.high is None else "]"
         return f"{self.symbol} real, in {left}{low}, {high}{right}"
