@@ -28,7 +28,7 @@ __all__ = [
 
 mu, kappa, tau, eta = sp.symbols("mu kappa tau eta")
 r, u, t = sp.symbols("r u t")
-start, target = sp.symbols("R0 Rinf")
+start, target = sp.symbols("R_0 R_infty")
 phi = sp.pi * u  # an angle, by its share of a half turn
 
 MOMENTUM = Real(mu, 0, 1, open_low=False)

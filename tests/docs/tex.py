@@ -15,7 +15,7 @@ SYMBOLS = set(
         r"\w+",
         """
         sum int prod alpha beta gamma delta Delta epsilon varepsilon eta lambda mu nu pi sigma tau
-        theta phi varphi ell kappa rho propto
+        theta phi varphi psi xi omega ell kappa rho propto sin cos dot bar zeta
         nabla le ge leq geq ne neq in to cdot cdots ldots dots times infty log
         exp min max arcsin Pr quad qquad sim approx mid colon partial lfloor rfloor lceil rceil
         textstyle displaystyle pm iff forall exists
