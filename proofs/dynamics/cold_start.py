@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from proofs.dynamics.clauses import PLAIN_TIME, y
 from proofs.dynamics.notation import tsallis_paper
 from proofs.expectation.notation import G, b, p, weight, weight_terms
 from proofs.first_principles import CHECKS
@@ -34,7 +35,7 @@ EQUILIBRIUM = "dynamics.noise-equilibrium"
 WEIGHT = "expectation.grpo-weight"
 TANGENT = "expectation.tangent-line"
 
-y, q, c, p0, p1 = sp.symbols("y q c p0 p1")
+q, c, p0, p1 = sp.symbols("q c p0 p1")
 n, x, a = sp.symbols("n x a")  # of expectation.tangent-line
 half, zero, one = sp.Rational(1, 2), sp.Integer(0), sp.Integer(1)
 HUNDREDTH, THOUSANDTH = sp.Rational(1, 100), sp.Rational(1, 1000)
@@ -126,7 +127,6 @@ def _near(name: str, value: sp.Expr, shown: sp.Rational, width: sp.Rational) -> 
 
 
 PLAIN = 1 / (y**2 * (1 - y) ** 2)  # 1/p' of a sigmoid policy, q = 0
-PLAIN_TIME = 1 / (1 - y) - 1 / y + 2 * sp.log(y) - 2 * sp.log(1 - y)
 LIKELIHOOD = 1 / (y * (1 - y) ** 2)  # q = 1
 LIKELIHOOD_TIME = sp.log(y) - sp.log(1 - y) + 1 / (1 - y)
 POWER, POWER_TIME = y ** (q - 2), -(y ** (q - 1)) / (1 - q)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sympy as sp
 
+from proofs.dynamics.clauses import differentiated, y
 from proofs.dynamics.notation import kappa, momentum, mu, oscillator_paper, start, t, target, tau
 from proofs.first_principles import CHECKS
 from proofs.kernel.domain import Domain, Real
-from proofs.kernel.rules import Cite, Differentiate, MeanValue
+from proofs.kernel.rules import Cite, MeanValue
 from proofs.kernel.terms import Slope
 from proofs.kernel.theorem import Chain, Claim, Clause, Mutant, Step, Theorem
 
 __all__ = ["oscillator", "overdamped"]
 
 m, gamma, k = sp.symbols("m gamma k")  # mass, damping, stiffness
-x, v, c, z, y = sp.symbols("x v c z y")
+x, v, c, z = sp.symbols("x v c z")
 a, b = sp.symbols("a b")  # the two rates of the overdamped motion, a < b
 zero = sp.Integer(0)
 
@@ -26,10 +27,7 @@ SOURCE = oscillator_paper("the second-order reduction and its closed-form trajec
 # -- the reduction -------------------------------------------------------------------------------
 
 
-def taylor_mass(lag: sp.Expr = tau) -> sp.Expr:
-    return (1 + mu + kappa * lag**2) / 2
-
-
+taylor_mass = (1 + mu + kappa * tau**2) / 2
 damping = 1 - mu - kappa * tau
 
 
@@ -42,15 +40,13 @@ def _reduction() -> tuple[Clause, ...]:
 
     residual = path(sp.Integer(1)) - (1 + mu) * path(zero) + mu * path(sp.Integer(-1))
     residual += kappa * path(-tau)
-    force = taylor_mass() * c + damping * v + kappa * x
+    force = taylor_mass * c + damping * v + kappa * x
     character = sp.exp(z) - (1 + mu) + mu * sp.exp(-z) + kappa * sp.exp(-z * tau)
     speed = sp.exp(z) - mu * sp.exp(-z) - kappa * tau * sp.exp(-z * tau)
     domain = Domain(*setting)
 
     def slope(name: str, body: sp.Expr, rhs: sp.Expr, words: str) -> Clause:
-        lhs = Slope(body, z, 0)
-        step = Step("differentiated, at 0", "=", rhs, by=(Differentiate(lhs),))
-        return Clause(name, domain, Claim(lhs, "=", rhs), Chain((step,)), words)
+        return differentiated(name, domain, Slope(body, z, 0), rhs, words, "differentiated, at 0")
 
     moving = Slope(character, z, y)
     return (
@@ -62,7 +58,7 @@ def _reduction() -> tuple[Clause, ...]:
             "on quadratic motions the recursion is m·acceleration + γ·velocity + κ·position",
         ),
         slope("damping", character, damping, "the slope of the characteristic function at 0"),
-        Clause(
+        differentiated(
             "speed",
             Domain(
                 momentum(True),
@@ -70,13 +66,11 @@ def _reduction() -> tuple[Clause, ...]:
                 Real(tau, 0, open_low=False, samples=SOME),
                 Real(y, samples=TIME.samples),
             ),
-            Claim(moving, "=", speed.xreplace({z: y})),
-            Chain(
-                (Step("differentiated", "=", speed.xreplace({z: y}), by=(Differentiate(moving),)),)
-            ),
+            moving,
+            speed.xreplace({z: y}),
             "its slope anywhere",
         ),
-        slope("mass", speed, 2 * taylor_mass(), "and the slope of that at 0 is twice the mass"),
+        slope("mass", speed, 2 * taylor_mass, "and the slope of that at 0 is twice the mass"),
     )
 
 
@@ -131,26 +125,22 @@ def _trajectory(
     acceleration = Slope(-gap * speed(z), z, 0)  # type: ignore[operator]
     kick = gap * stiffness / m
     return (
-        Clause(
-            f"{name}-velocity",
-            domain,
-            Claim(moving, "=", pace),
-            Chain((Step("differentiated", "=", pace, by=(Differentiate(moving),)),)),
-            "R' = V",
-        ),
-        Clause(
+        differentiated(f"{name}-velocity", domain, moving, pace, "R' = V"),
+        differentiated(
             f"{name}-motion",
             domain,
-            Claim(newton, "=", zero),
-            Chain((Step("differentiated", "=", zero, by=(Differentiate(pulling),)),)),
+            newton,
+            zero,
             "mV' + γV + k(R − R_∞) = 0",
+            derivative=pulling,
         ),
-        Clause(
+        differentiated(
             f"{name}-kick",
             at_rest,
-            Claim(acceleration, "=", kick),
-            Chain((Step("differentiated, at 0", "=", kick, by=(Differentiate(acceleration),)),)),
+            acceleration,
+            kick,
             "V'(0) = (R_∞ − R_0)k/m: R ≈ R_0 + (R_∞ − R_0)k t²/(2m)",
+            "differentiated, at 0",
         ),
     )
 
@@ -353,12 +343,13 @@ def overdamped() -> Theorem:
             "and product are γ/m and k/m.",
         ),
         clauses=(
-            Clause(
+            differentiated(
                 "first-order",
                 stiff,
-                Claim(gamma * moving + k * (place - target), "=", zero),
-                Chain((Step("differentiated", "=", zero, by=(Differentiate(moving),)),)),
+                gamma * moving + k * (place - target),
+                zero,
                 "γR' + k(R − R_∞) = 0; R(0) = R_0 as it stands",
+                derivative=moving,
             ),
             Clause(
                 "never-faster",

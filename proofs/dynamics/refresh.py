@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from proofs.dynamics.clauses import compared
 from proofs.dynamics.delays import DELAY, critical
 from proofs.dynamics.notation import (
     POSITIVE_DELAY,
@@ -50,13 +51,6 @@ ANY_STEPS = Integer(N, 0, spread=5)  # 0: before the first one
 PAPER = oscillator_paper("the threshold ηK·K_ref < 1 − μ")
 
 
-def _clause(
-    name: str, domain: Domain, low: sp.Expr, relation: str, high: sp.Expr, words: str, *steps: Step
-) -> Clause:
-    chain = Chain(steps or (Step("by the ranges", relation, high),))
-    return Clause(name, domain, Claim(low, relation, high), chain, words)
-
-
 def refresh_threshold() -> Theorem:
     """x_{t+1} = (1 + μ)x_t − (μ + κ)x_{t−1}."""
     trace, det = 1 + mu, mu + kappa
@@ -78,8 +72,8 @@ def refresh_threshold() -> Theorem:
             "Stable means that Jury's three conditions hold (dynamics.jury).",
         ),
         clauses=(
-            _clause("stable-at-one", below, zero, "<", at_one(trace, det), "the first condition"),
-            _clause(
+            compared("stable-at-one", below, zero, "<", at_one(trace, det), "the first condition"),
+            compared(
                 "stable-at-minus-one",
                 below,
                 zero,
@@ -87,9 +81,9 @@ def refresh_threshold() -> Theorem:
                 at_minus_one(trace, det),
                 "the second condition",
             ),
-            _clause("stable-product", below, det, "<", one, "the third: μ + κ < 1"),
-            _clause("unstable-product", above, one, "<=", det, "κ ≥ 1 − μ: the third fails"),
-            _clause(
+            compared("stable-product", below, det, "<", one, "the third: μ + κ < 1"),
+            compared("unstable-product", above, one, "<=", det, "κ ≥ 1 − μ: the third fails"),
+            compared(
                 "unstable-at-one",
                 Domain(momentum(True), Real(kappa, None, 0, open_high=False)),
                 at_one(trace, det),
@@ -97,8 +91,8 @@ def refresh_threshold() -> Theorem:
                 zero,
                 "κ ≤ 0: the first fails",
             ),
-            _clause("complex-roots", waving, disc, "<", zero, "complex for κ > (1 − μ)²/4"),
-            _clause(
+            compared("complex-roots", waving, disc, "<", zero, "complex for κ > (1 − μ)²/4"),
+            compared(
                 "real-roots",
                 Domain(momentum(True), Real(kappa, None, turn, open_high=False)),
                 zero,
@@ -169,10 +163,10 @@ def partial_sum() -> Theorem:
         words="For 0 < μ < 1 and N ≥ 1: 0 < 1 − μ^N ≤ N(1 − μ).",
         uses=(ORDER, TANGENT),
         clauses=(
-            _clause(
+            compared(
                 "gap", domain, zero, "<", 1 - a, "", Step("μ^N < 1", "<", 1 - a, by=((1, order),))
             ),
-            _clause(
+            compared(
                 "room",
                 domain,
                 zero,
@@ -230,7 +224,7 @@ def _plain() -> tuple[Clause, ...]:
     factor = 1 - kappa * N
     moved = x - sp.Sum(kappa * x, (j, 1, N))
     return (
-        _clause(
+        compared(
             "plain-block",
             Domain(BLOCK_SIZE, Real(kappa), POSITION),
             moved,
@@ -239,7 +233,7 @@ def _plain() -> tuple[Clause, ...]:
             "μ = 0: N equal steps multiply x by 1 − κN",
             Step("N equal terms", "=", factor * x),
         ),
-        _clause(
+        compared(
             "plain-stable",
             Domain(BLOCK_SIZE, Real(kappa, 0, 2 / N)),
             zero,
@@ -247,7 +241,7 @@ def _plain() -> tuple[Clause, ...]:
             1 - factor**2,
             "|1 − κN| < 1 for 0 < κN < 2",
         ),
-        _clause(
+        compared(
             "plain-unstable",
             Domain(BLOCK_SIZE, Real(kappa, 2 / N, open_low=False)),
             one,
@@ -255,7 +249,7 @@ def _plain() -> tuple[Clause, ...]:
             factor**2,
             "|1 − κN| ≥ 1 for κN ≥ 2",
         ),
-        _clause(
+        compared(
             "plain-overshoot",
             Domain(BLOCK_SIZE, Real(kappa, 1 / N)),
             factor,
@@ -289,7 +283,7 @@ def _numbers() -> tuple[Clause, ...]:
     )
     two, exactly = Domain(Integer(N, 2, 2)), sp.Rational(38, 9)
     clauses = [
-        _clause(
+        compared(
             "ratio-2",
             two,
             in_units * third_limit,
@@ -298,7 +292,7 @@ def _numbers() -> tuple[Clause, ...]:
             "μ = 9/10, N = 2: the third value reaches 0 at κN/(1 − μ) = 38/9",
             Step("rational arithmetic", "=", exactly),
         ),
-        _clause(
+        compared(
             "other-2",
             two,
             zero,
@@ -315,9 +309,9 @@ def _numbers() -> tuple[Clause, ...]:
         low, high = (value + sp.Rational(c, 2000) for c in (-1, 1))
         positive = other.xreplace({kappa: limit})
         clauses += [
-            _clause(f"ratio-{size}-low", domain, low, "<", in_units * limit, words),
-            _clause(f"ratio-{size}-high", domain, in_units * limit, "<", high, words),
-            _clause(f"other-{size}", domain, zero, "<", positive, "where the other is positive"),
+            compared(f"ratio-{size}-low", domain, low, "<", in_units * limit, words),
+            compared(f"ratio-{size}-high", domain, in_units * limit, "<", high, words),
+            compared(f"other-{size}", domain, zero, "<", positive, "where the other is positive"),
         ]
     return tuple(clauses)
 
@@ -330,7 +324,7 @@ def block_threshold() -> Theorem:
     third = 1 - a - kappa * (mu * S1**2 - a * S2)
 
     def equal(name: str, domain: Domain, lhs: sp.Expr, rhs: sp.Expr, words: str) -> Clause:
-        return _clause(name, domain, lhs, "=", rhs, words, Step("add up", "=", rhs))
+        return compared(name, domain, lhs, "=", rhs, words, Step("add up", "=", rhs))
 
     return Theorem(
         id=BLOCK,
@@ -460,7 +454,7 @@ def refresh_threshold_general() -> Theorem:
             ),
         ),
         clauses=(
-            _clause(
+            compared(
                 "delay-of-two",
                 Domain(Integer(tau, 2, 2)),
                 tau * critical,
@@ -469,7 +463,7 @@ def refresh_threshold_general() -> Theorem:
                 "the true value for τ = 2",
                 Step("as proved", "=", sp.sqrt(5) - 1, by=(Instance(DELAY, "two"),)),
             ),
-            _clause(
+            compared(
                 "block-of-two",
                 Domain(Integer(N, 2, 2)),
                 in_units * third_limit,

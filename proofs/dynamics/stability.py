@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from proofs.dynamics.clauses import compared
 from proofs.dynamics.notation import kappa, oscillator_paper, t
 from proofs.first_principles import CHECKS
 from proofs.kernel.domain import Domain, Integer, Real
@@ -24,13 +25,6 @@ def at_one(trace: sp.Expr, det: sp.Expr) -> sp.Expr:
 
 def at_minus_one(trace: sp.Expr, det: sp.Expr) -> sp.Expr:
     return 1 + trace + det
-
-
-def _sign(
-    name: str, domain: Domain, low: sp.Expr, relation: str, high: sp.Expr, words: str
-) -> Clause:
-    chain = Chain((Step("by the ranges", relation, high),))
-    return Clause(name, domain, Claim(low, relation, high), chain, words)
 
 
 def _pair(name: str, value: sp.Expr, root: sp.Expr, words: str) -> Clause:
@@ -60,8 +54,10 @@ def jury() -> Theorem:
         ),
         assumptions=("T and Δ are real: sum and product of the roots.",),
         clauses=(
-            _sign("real-one", inside, zero, "<", at_one(*real), "both inside: (1 − a)(1 − b) > 0"),
-            _sign(
+            compared(
+                "real-one", inside, zero, "<", at_one(*real), "both inside: (1 − a)(1 − b) > 0"
+            ),
+            compared(
                 "real-minus-one",
                 inside,
                 zero,
@@ -69,8 +65,8 @@ def jury() -> Theorem:
                 at_minus_one(*real),
                 "both inside: (1 + a)(1 + b) > 0",
             ),
-            _sign("real-product", inside, a * b, "<", one, "both inside: ab < 1"),
-            _sign(
+            compared("real-product", inside, a * b, "<", one, "both inside: ab < 1"),
+            compared(
                 "right-of-one",
                 Domain(above, low_b),
                 at_one(*real),
@@ -78,7 +74,7 @@ def jury() -> Theorem:
                 zero,
                 "a ≥ 1 ≥ b: the first fails",
             ),
-            _sign(
+            compared(
                 "both-right",
                 Domain(above, high_b),
                 one,
@@ -86,7 +82,7 @@ def jury() -> Theorem:
                 a * b,
                 "a, b ≥ 1: the third fails",
             ),
-            _sign(
+            compared(
                 "left-of-minus-one",
                 Domain(below, high_m),
                 at_minus_one(*real),
@@ -94,7 +90,7 @@ def jury() -> Theorem:
                 zero,
                 "a ≤ −1 ≤ b: the second fails",
             ),
-            _sign(
+            compared(
                 "both-left",
                 Domain(below, low_m),
                 one,
@@ -134,7 +130,6 @@ def onset() -> Theorem:
     def at(steps: sp.Expr) -> sp.Expr:
         return nu**steps * sp.cos(sp.expand(steps * psi) + shift)
 
-    angles = tuple(AngleSum("cos", t * psi + shift, sign * psi) for sign in (1, -1))
     following = (1 + nu**2 - gain) * at(t) - nu**2 * at(t - 1)
     unrolled = (
         nu**t * nu * (sp.cos(t * psi + shift) * sp.cos(psi) - sp.sin(t * psi + shift) * sp.sin(psi))
@@ -155,8 +150,8 @@ def onset() -> Theorem:
             "2(1 + μ) − κ and 1 − μ.",
         ),
         clauses=(
-            _sign("oscillates", between, disc, "<", zero, "negative discriminant in between"),
-            _sign(
+            compared("oscillates", between, disc, "<", zero, "negative discriminant in between"),
+            compared(
                 "below",
                 Domain(root, Real(kappa, None, first, open_high=False)),
                 zero,
@@ -164,7 +159,7 @@ def onset() -> Theorem:
                 disc,
                 "real roots up to (1 − √μ)²",
             ),
-            _sign(
+            compared(
                 "above",
                 Domain(root, Real(kappa, last, open_low=False)),
                 zero,
@@ -191,13 +186,20 @@ def onset() -> Theorem:
                             unrolled,
                             by=(AngleSum("cos", t * psi + shift, -psi),),
                         ),
-                        Step("and put together again", "=", at(t + 1), by=(angles[0],)),
+                        Step(
+                            "and put together again",
+                            "=",
+                            at(t + 1),
+                            by=(AngleSum("cos", t * psi + shift, psi),),
+                        ),
                     )
                 ),
                 words="an oscillation that decays as √μ^t, for κ = 1 + μ − 2√μ cos ψ",
             ),
-            _sign("stable-at-one", stable, zero, "<", at_one(trace, det), "Jury's first condition"),
-            _sign(
+            compared(
+                "stable-at-one", stable, zero, "<", at_one(trace, det), "Jury's first condition"
+            ),
+            compared(
                 "stable-at-minus-one",
                 stable,
                 zero,
@@ -205,8 +207,8 @@ def onset() -> Theorem:
                 at_minus_one(trace, det),
                 "the second, for κ < 2(1 + μ)",
             ),
-            _sign("product", Domain(root), det, "<", sp.Integer(1), "the third, μ < 1"),
-            _sign(
+            compared("product", Domain(root), det, "<", sp.Integer(1), "the third, μ < 1"),
+            compared(
                 "unstable-below",
                 Domain(root, Real(kappa, None, 0, open_high=False)),
                 at_one(trace, det),
@@ -214,7 +216,7 @@ def onset() -> Theorem:
                 zero,
                 "κ ≤ 0: the first fails",
             ),
-            _sign(
+            compared(
                 "unstable-above",
                 Domain(root, Real(kappa, limit, open_low=False)),
                 at_minus_one(trace, det),

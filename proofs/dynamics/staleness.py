@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from proofs.dynamics.clauses import compared
 from proofs.dynamics.notation import (
     POSITIVE_DELAY,
     kappa,
@@ -35,20 +36,12 @@ from proofs.kernel.theorem import (
     Theorem,
 )
 
-n, x, y, sign, w = sp.symbols("n x y epsilon w")
-half = sp.Rational(1, 2)
-zero, one = sp.Integer(0), sp.Integer(1)
+n, x, sign = sp.symbols("n x epsilon")
+zero = sp.Integer(0)
 
 SINES = "dynamics.sine-multiple"
 SUFFICIENT = "dynamics.delay-sufficient"
 TANGENT = "expectation.tangent-line"
-
-
-def _clause(
-    name: str, domain: Domain, low: sp.Expr, relation: str, high: sp.Expr, words: str, *steps: Step
-) -> Clause:
-    chain = Chain(steps or (Step("by the ranges", relation, high),))
-    return Clause(name, domain, Claim(low, relation, high), chain, words)
 
 
 def sine_multiple() -> Theorem:
@@ -155,7 +148,7 @@ def delay_sufficient() -> Theorem:
                 words="for 0 < φ < π the imaginary part is positive",
                 given=(Sine(phi),),
             ),
-            _clause(
+            compared(
                 "positive-real",
                 Domain(*rest),
                 zero,
@@ -163,7 +156,7 @@ def delay_sufficient() -> Theorem:
                 plus,
                 "z = r: (r − 1)(r − μ)/r ≥ 0, and κ r^(−τ) > 0",
             ),
-            _clause(
+            compared(
                 "negative-real",
                 Domain(*rest, Real(sign, -1, 1, False, False)),
                 zero,
