@@ -152,9 +152,7 @@ def rewards(context: Context, case: str = "rewards") -> Outcome:
         inputs.reward_batches(context.dtype),
         model,
         theorem=theorem,
-        convention=str(context.recognised.convention)
-        if not context.broken_promises(case)
-        else context.name(),
+        convention=str(context.recognised) if not context.broken_promises(case) else context.name(),
         factor=context.recognised.factor,
         reason=context.promise(case),
     )

@@ -10,7 +10,13 @@ import numpy as np
 
 from identity.conformance.batches import Answer, Batch, Losses, Rewards, Tokens
 from identity.conformance.calls import recording
-from identity.conformance.conventions import Convention, KLConvention, LossConvention
+from identity.conformance.conventions import (
+    AdvantageConvention,
+    AggregateConvention,
+    Convention,
+    KLConvention,
+    LossConvention,
+)
 from identity.conformance.expected import Expected
 from identity.conformance.operation import CannotRun, Operation
 from identity.conformance.recognise import Recognised, matches, model_of
@@ -115,7 +121,8 @@ class Context:
         """
         convention, settings = self.recognised.convention, self.operation.settings
         if convention is None:
-            return None
+            promised = _promised(self.operation)
+            return None if promised is None else model_of(promised, settings)
         deviation = self.recognised.deviation
         broken = self.broken_promises(case)
         if broken:
@@ -162,6 +169,24 @@ def _with_fields(convention: Convention, fields: Mapping[str, object]) -> Conven
     if changes.get("objective") in ("ppo_clip", "cispo") and "bounds" not in changes and unclipped:
         changes["bounds"] = "offset"
     return replace(convention, **changes)  # type: ignore[arg-type]
+
+
+def _promised(operation: Operation) -> Convention | None:
+    """What an operation says that it computes, if it says enough."""
+    says = dict(operation.says)
+    plain: Convention
+    if operation.kind == "advantage" and "baseline" in says and "scale" in says:
+        plain = AdvantageConvention(ddof=1 if says["scale"] != "none" else 0)
+    elif operation.kind == "kl" and "estimator" in says:
+        plain = KLConvention("k3", "value")
+    elif operation.kind == "aggregate" and "normaliser" in says:
+        plain = AggregateConvention("token_mean")
+    elif operation.kind == "loss" and "normaliser" in says:
+        clipped = operation.settings.clip is not None
+        plain = LossConvention("token_mean", bounds="offset" if clipped else "none")
+    else:
+        return None
+    return _with_fields(plain, says)
 
 
 def _counts(says: Mapping[str, object]) -> bool:

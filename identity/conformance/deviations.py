@@ -43,18 +43,27 @@ DEVIATIONS = (
     Deviation("mask ignored in the numerator", "on_policy", "numerator"),
     Deviation("mask shifted by one position", "on_policy", "shifted"),
     Deviation("advantages laid along the tokens, not the responses", "on_policy", "columns"),
+    Deviation("no ratio: the old log-probabilities are not used", "off_policy", "unit_ratio"),
     Deviation("importance ratio inverted, π_old/π", "off_policy", "inverted"),
     Deviation("old log-probabilities rounded to bfloat16", "bf16_old", "old_bfloat16"),
     Deviation("log-probabilities rounded to float16", "bf16_old", "both_float16"),
     Deviation("log-probabilities rounded to bfloat16", "bf16_old", "both_bfloat16"),
     Deviation("sequence ratio summed over tokens, not averaged", "sequence_ratio", "summed"),
     Deviation("sequence ratio averaged over the padded width", "sequence_ratio", "padded_ratio"),
+    Deviation("clipped to [low, high], outside of which 1 lies", "clip", "as_bounds"),
+    Deviation("at most high, which is below 1", "clip", "as_upper_bound"),
+    Deviation("clipped tokens keep their gradient", "clip", "straight_through"),
     Deviation("clip bounds exchanged", "clip", "swapped"),
     Deviation("clipped without the minimum", "clip", "no_minimum"),
     Deviation("dual clip where the advantage is positive", "clip", "dual_positive"),
     Deviation("dual clip with the sign of its bound reversed", "clip", "dual_negated"),
     Deviation("dual clip for every sign of the advantage", "clip", "dual_always"),
     Deviation("clipped tokens of CISPO lose their gradient", "clip", "cispo_clipped"),
+    Deviation(
+        "tokens that the PPO clip would drop lose their gradient under CISPO",
+        "clip",
+        "cispo_minimum",
+    ),
     Deviation("ratio of CISPO differentiated", "clip", "cispo_differentiated"),
     Deviation("divergence with the sign reversed", "divergence", "kl_sign"),
     Deviation("k3 of the inverse ratio", "divergence", "kl_reversed"),
@@ -69,6 +78,7 @@ DEVIATIONS = (
         )
         for name, words in NORMALISERS.items()
     ),
+    Deviation("divergence with no gradient", "divergence", "kl_detached"),
     Deviation("divergence missing", "divergence", "kl_missing"),
 )
 
@@ -93,12 +103,12 @@ def deviant_loss(
         logp = logp.to(torch.bfloat16).to(torch.float64)
     if change == "both_float16":
         logp, old = (v.to(torch.float16).to(torch.float64) for v in (logp, old))
+    if change == "unit_ratio":
+        old = logp.detach()
     gap = old - logp if change == "inverted" else logp - old
     advantages = torch.tensor(batch.advantages)
     if change == "columns":
-        if batch.logp.shape[0] != batch.logp.shape[1]:
-            raise ValueError("only of square batches")
-        advantages = advantages[None, :].expand_as(leaf)
+        advantages = advantages.repeat(leaf.shape[1]).view(leaf.shape)
     else:
         advantages = advantages[:, None].expand_as(leaf)
     if change == "shifted":
@@ -145,20 +155,21 @@ def _surrogate(
         return -advantages * logp
     if objective == "importance":
         return -ratio * advantages
-    offsets = clip_offsets(convention.bounds, settings.clip)
-    if offsets is None:
-        raise ValueError("no such clip")
-    low, high = (offsets[1], offsets[0]) if how == "swapped" else offsets
-    clipped = torch.clamp(ratio, 1 - low, 1 + high if math.isfinite(high) else None)
+    clipped = torch.clamp(ratio, *_interval(convention, settings, how))
     if objective == "cispo":
-        if how == "cispo_clipped":
-            inside = (clipped == ratio).to(ratio.dtype)
+        if how in ("cispo_clipped", "cispo_minimum"):
+            kept = clipped == ratio
+            if how == "cispo_minimum":
+                kept = kept | (ratio * advantages < clipped * advantages)
+            inside = kept.to(ratio.dtype)
             return -clipped.detach() * advantages * (inside * logp + (1 - inside) * logp.detach())
         weight = clipped if how == "cispo_differentiated" else clipped.detach()
         return -weight * advantages * logp
     gain = clipped * advantages
     if how != "no_minimum":
         gain = torch.minimum(ratio * advantages, gain)
+    if how == "straight_through":
+        gain = gain.detach() + (ratio - ratio.detach()) * advantages
     bound = settings.dual_clip
     if bound is None or not (convention.dual_clip or how.startswith("dual")):
         return -gain
@@ -167,6 +178,21 @@ def _surrogate(
         return -capped
     where = advantages > 0 if how == "dual_positive" else advantages < 0
     return -torch.where(where, capped, gain)
+
+
+def _interval(
+    convention: LossConvention, settings: Settings, how: str
+) -> tuple[float, float | None]:
+    """What the ratio is clamped to; readings under which 1 lies outside are departures."""
+    if how in ("as_bounds", "as_upper_bound"):
+        if settings.clip is None:
+            raise ValueError("no clip")
+        return (settings.clip[0] if how == "as_bounds" else 0.0), settings.clip[1]
+    offsets = clip_offsets(convention.bounds, settings.clip)
+    if offsets is None:
+        raise ValueError("no such clip")
+    low, high = (offsets[1], offsets[0]) if how == "swapped" else offsets
+    return 1 - low, 1 + high if math.isfinite(high) else None
 
 
 def _row_weights(valid: Any, normaliser: str, constant: float | None) -> Any:
@@ -199,7 +225,7 @@ def _divergence(
         value = torch.exp(-gap) + gap - 1
     if how == "kl_unhalved":
         value = gap**2
-    if gradient == "none":
+    if gradient == "none" or how == "kl_detached":
         value = value.detach()
     if gradient == "policy":
         value = value.detach() + values["k2"] - values["k2"].detach()

@@ -40,6 +40,9 @@ _MEANINGS = {
 }
 _HEAVIEST = (DIFFERS, CANNOT_RUN, EQUALS_TIMES, EQUALS)
 
+# From operation, case and dtype to an id in the page.
+Places = dict[tuple[str, str, str], str]
+
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de;
   --box: #f6f8fa; --link: #0550ae; --eq: #dafbe1; --eq-ink: #0b4a1f; --times: #d8ecff;
@@ -73,7 +76,7 @@ thead th { background: var(--box); color: var(--soft); font-weight: 600; white-s
 .matrix { width: auto; min-width: 100%; }
 .matrix td { border-left: 1px solid var(--line); min-width: 5.5rem; padding: 0; height: 1px; }
 .matrix td a { display: block; height: 100%; padding: .35rem .6rem; color: inherit;
-  text-decoration: none; }
+  text-decoration: none; white-space: nowrap; }
 .matrix td a:hover, .matrix td a:focus-visible { text-decoration: underline; }
 .matrix th[scope=row] { position: sticky; left: 0; background: var(--paper); font-weight: 400;
   min-width: 14rem; max-width: 24rem; }
@@ -85,8 +88,11 @@ nav a { margin-right: 1rem; }
 .matrix td.differs { font-weight: 600; }
 .none { background: var(--none); color: var(--none-ink); }
 .mark { display: inline-block; padding: 0 .45rem; border-radius: 4px; white-space: nowrap; }
-.detail td:nth-child(3) { min-width: 15rem; }
-.detail th { font-weight: 400; }
+.detail { min-width: 46rem; table-layout: fixed; }
+.detail th { font-weight: 400; width: 8.5rem; }
+.detail th:nth-child(3) { width: auto; }
+.detail th:nth-child(4) { width: 16rem; }
+h4.op { margin: 1rem 0 0; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: .5rem 0; }
 dt { color: var(--soft); }
 dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
@@ -200,8 +206,8 @@ def _scrolling(table: str, label: str) -> str:
 
 
 def _library(number: int, library: str, version: str, results: list[Result]) -> str:
-    operations = rows(results)
-    places = {name: f"l{number}-{n}" for n, name in enumerate(operations)}
+    operations, shown = rows(results), differences(results)
+    places = _places(f"l{number}", operations, shown)
     parts = [
         f'<section id="l{number}"><h2>{escape(library)} {escape(version)}</h2>',
         f"<p>{escape(summary(results))}</p>",
@@ -213,13 +219,22 @@ def _library(number: int, library: str, version: str, results: list[Result]) -> 
             f"<h3>{escape(kind)}</h3>",
             _scrolling(_matrix(members, places), f"{library}: {kind}"),
         ]
-    shown = differences(results)
     if shown:
         parts.append("<h3>Differences</h3>")
-        parts += [_difference(row, places[row.first.operation]) for row in shown]
+        parts += [_difference(row, places) for row in shown]
     parts.append("<h3>Operations</h3>")
-    parts += [_operation(name, found, places[name]) for name, found in operations.items()]
+    parts += [_operation(name, found, places) for name, found in operations.items()]
     return "\n".join([*parts, "</section>"])
+
+
+def _places(prefix: str, operations: Mapping[str, Sequence[Row]], shown: Sequence[Row]) -> Places:
+    """Where each result is told in full: its difference, if it is one, or the line of its case."""
+    found: Places = {}
+    for n, row in enumerate(row for of_case in operations.values() for row in of_case):
+        found |= dict.fromkeys(map(_key, row.results), f"{prefix}-c{n}")
+    for n, row in enumerate(shown):
+        found |= dict.fromkeys(map(_key, row.results), f"{prefix}-d{n}")
+    return found
 
 
 def _kinds(operations: dict[str, list[Row]]) -> dict[str, str]:
@@ -231,7 +246,7 @@ def _kinds(operations: dict[str, list[Row]]) -> dict[str, str]:
     titles = {}
     for name, cases in asked.items():
         possible = [
-            kind for kind in KINDS if all(c in COMPARISONS or kind in CASES[c].kinds for c in cases)
+            kind for kind in KINDS if all(kind in CASES[c].kinds for c in cases if c in CASES)
         ]
         if possible == ["loss", "aggregate"]:
             titles[name] = _TITLES["aggregate"] if clear else "Losses and their aggregation"
@@ -243,15 +258,16 @@ def _kinds(operations: dict[str, list[Row]]) -> dict[str, str]:
 # -- the matrix ----------------------------------------------------------------------------------
 
 
-def _matrix(operations: dict[str, list[Row]], places: dict[str, str]) -> str:
+def _matrix(operations: dict[str, list[Row]], places: Places) -> str:
     asked = {row.first.case for found in operations.values() for row in found}
-    cases = [case for case in _titles() if case in asked]
+    titles = _titles() | dict.fromkeys(sorted(asked - _titles().keys()), "")
+    cases = [case for case in titles if case in asked]
     head = "".join(
-        f'<th scope="col" title="{escape(_titles()[case])}">{escape(case)}</th>' for case in cases
+        f'<th scope="col" title="{escape(titles[case])}">{escape(case)}</th>' for case in cases
     )
     lines = []
     for name, found in operations.items():
-        cells = "".join(_cell([r for r in found if r.first.case == c], places[name]) for c in cases)
+        cells = "".join(_cell([r for r in found if r.first.case == c], places) for c in cases)
         lines.append(f'<tr><th scope="row" class="op">{_breakable(name)}</th>{cells}</tr>')
     return (
         f'<table class="matrix"><thead><tr><th scope="col">operation</th>{head}</tr></thead>'
@@ -268,60 +284,58 @@ def _titles() -> dict[str, str]:
     return {name: case.title for name, case in CASES.items()} | COMPARISONS
 
 
-def _cell(found: list[Row], place: str) -> str:
+def _cell(found: list[Row], places: Places) -> str:
     if not found:
         return "<td></td>"
     heaviest = min(found, key=lambda row: _HEAVIEST.index(row.first.verdict))
-    verdict, case = heaviest.first.verdict, heaviest.first.case
+    verdict = heaviest.first.verdict
     same = all(row.first.verdict == verdict for row in found)
-    dtypes = "" if same else f" in {', '.join(heaviest.dtypes)}"
+    dtypes = "" if same else f"<br>in {escape(', '.join(heaviest.dtypes))}"
     words = "; ".join(sentence(row.first) for row in found)
     return (
         f'<td class="{_CLASSES[verdict]}">'
-        f'<a href="#{_anchor(place, heaviest, case)}" title="{escape(words)}">'
-        f"{escape(verdict + dtypes)}</a></td>"
+        f'<a href="#{places[_key(heaviest.first)]}" title="{escape(words)}">'
+        f"{escape(verdict)}{dtypes}</a></td>"
     )
 
 
-def _anchor(place: str, row: Row, case: str) -> str:
-    """Of the difference where there is one, else of the line with the case."""
-    kind = "d" if row.first.verdict == DIFFERS else "c"
-    return f"{place}-{kind}-{escape(case)}"
+def _key(result: Result) -> tuple[str, str, str]:
+    return result.operation, result.case, result.dtype
 
 
 # -- details -------------------------------------------------------------------------------------
 
 
-def _operation(name: str, found: list[Row], place: str) -> str:
-    lines, seen = [], set()
-    for row in found:
-        first = row.first
-        identity = "" if first.case in seen else f' id="{place}-c-{escape(first.case)}"'
-        seen.add(first.case)
-        notes = [sentence(first)]
-        if first.reason and first.verdict != CANNOT_RUN:
-            notes.append(shortened(first.reason))
-        words = "<br>".join(map(escape, notes))
-        if first.verdict == DIFFERS:
-            words += f' (<a href="#{_anchor(place, row, first.case)}">input</a>)'
-        lines.append(
-            f'<tr{identity}><th scope="row" class="{_CLASSES[first.verdict]}">{escape(first.case)}'
-            f"</th><td>{escape(', '.join(row.dtypes))}</td><td>{words}</td>"
-            f"<td>{_code(first.theorem)}</td></tr>"
-        )
+def _operation(name: str, found: list[Row], places: Places) -> str:
+    lines = "".join(_line(row, places[_key(row.first)]) for row in found)
     table = (
         '<table class="detail"><thead><tr><th scope="col">case</th><th scope="col">dtypes</th>'
         '<th scope="col">verdict</th><th scope="col">theorem</th></tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table>"
+        f"<tbody>{lines}</tbody></table>"
     )
-    return f'<h4 class="op" id="{place}">{escape(name)}</h4>{_scrolling(table, name)}'
+    return f'<h4 class="op">{escape(name)}</h4>{_scrolling(table, name)}'
+
+
+def _line(row: Row, place: str) -> str:
+    first = row.first
+    identity, notes = f' id="{place}"', [sentence(first)]
+    if first.reason and first.verdict != CANNOT_RUN:
+        notes.append(shortened(first.reason))
+    words = "<br>".join(map(escape, notes))
+    if first.verdict == DIFFERS:
+        identity, words = "", f'{words} (<a href="#{place}">input</a>)'
+    return (
+        f'<tr{identity}><th scope="row" class="{_CLASSES[first.verdict]}">{escape(first.case)}</th>'
+        f"<td>{escape(', '.join(row.dtypes))}</td><td>{words}</td>"
+        f"<td>{_code(first.theorem)}</td></tr>"
+    )
 
 
 def _code(text: str) -> str:
     return f"<code>{escape(text)}</code>" if text else ""
 
 
-def _difference(row: Row, place: str) -> str:
+def _difference(row: Row, places: Places) -> str:
     first = row.first
     entries = [("found", escape(shortened(first.convention or "")))]
     entries += [
@@ -342,7 +356,7 @@ def _difference(row: Row, place: str) -> str:
     if first.input:
         call = f'<pre tabindex="0" aria-label="the call">{escape(first.input)}</pre>'
     return (
-        f'<article class="difference" id="{_anchor(place, row, first.case)}">'
+        f'<article class="difference" id="{places[_key(first)]}">'
         f'<h4><span class="op">{escape(first.operation)}</span>, {escape(first.case)}, '
         f"{escape(', '.join(row.dtypes))}</h4><dl>{listed}</dl>{call}</article>"
     )

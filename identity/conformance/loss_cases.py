@@ -132,9 +132,9 @@ def sequence_ratio(context: Context) -> Outcome:
 
 def bf16_old(context: Context) -> Outcome:
     """An unchanged policy, log-probabilities of all bits: the ratio is 1 to the last bits."""
-    model = context.recognised.model
+    model = context.reference("bf16_old")
     convention = context.recognised.convention
-    if model is None:
+    if model is None or convention is None:
         raise CannotRun("no convention was recognised to hold it against")
     if not isinstance(convention, LossConvention) or convention.objective == "reinforce":
         raise CannotRun("it has no importance ratio")

@@ -307,6 +307,26 @@ def _loss(operation: Operation, dtype: str) -> Recognised:
         complete = _with_divergence(operation, found, dtype)
         if complete is not None:
             return complete
+    return _departing(operation, [*on_policy, *off_policy], dtype)
+
+
+def _departing(operation: Operation, answers: list[Any], dtype: str) -> Recognised:
+    """A departure whose gradient at ratio 1 is no normaliser's, among all conventions."""
+    settings, says = replace(operation.settings, beta=0.0), operation.says
+    normalisers = [n for n in NORMALISERS if n == says.get("normaliser", n)]
+    conventions = [
+        replace(convention, normaliser=normaliser)
+        for normaliser in normalisers
+        if normaliser != "constant" or settings.constant is not None
+        for convention in _objectives(settings)
+        if convention.objective == says.get("objective", convention.objective)
+        and convention.level == says.get("level", convention.level)
+    ]
+    for deviation, convention in product(DEVIATIONS, conventions):
+        if deviation.case != "divergence":
+            model = _deviant(convention, settings, deviation)
+            if _all_match(answers, model, dtype):
+                return Recognised(convention, "1", deviation, model)
     return Recognised(None)
 
 
@@ -386,7 +406,7 @@ def _surrogate(
         if _all_match(answers, model, dtype):
             return Recognised(convention, factor, None, model)
     for deviation, convention in product(DEVIATIONS, candidates):
-        if deviation.case in ("off_policy", "sequence_ratio", "clip"):
+        if deviation.case in ("off_policy", "sequence_ratio", "clip", "bf16_old"):
             model = _deviant(convention, settings, deviation, factor)
             if _all_match(answers, model, dtype):
                 return Recognised(convention, factor, deviation, model)
@@ -403,14 +423,15 @@ def _with_divergence(operation: Operation, found: Recognised, dtype: str) -> Rec
     ]
     answers = _answers(operation, batches)
     number = MULTIPLIERS[found.factor]
-    for weighted, kl in product((False, True), kl_conventions()):
+    estimates = [kl for kl in kl_conventions() if kl.gradient != "none"]
+    for weighted, kl in product((False, True), estimates):
         convention = replace(policy, kl=kl, kl_ratio=weighted)
         model = model_of(convention, settings, found.factor)
         if _all_match(answers, model, dtype):
             if found.deviation is not None:
                 model = _deviant(convention, settings, found.deviation, found.factor)
             return Recognised(convention, found.factor, found.deviation, model)
-    for deviation, kl in product(DEVIATIONS, kl_conventions()):
+    for deviation, kl in product(DEVIATIONS, estimates):
         if deviation.case == "divergence":
             convention = replace(policy, kl=kl)
 

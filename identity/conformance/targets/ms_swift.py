@@ -4,21 +4,13 @@ Called are `swift.rl_core.advantage` (``compute_advantages``, ``compute_advantag
 ``compute_teacher_kl_per_token``, ``_sdar_agg_loss``) and
 ``GRPOTrainer._compute_loss`` of `swift.rlhf_trainers.grpo_trainer`.
 
-The trainer is a real one that was not initialised, as ms-swift makes itself one to compute losses
-(swift/ray/megatron/loss/grpo.py). It has a real ``GRPOConfig``, the attributes in `STATE`, and one
-method that is not its own: ``_get_per_token_logps_and_entropies`` returns our log-probabilities.
-Any other attribute that it reads is missing, and the operation cannot be run.
+The trainer is made by `identity.conformance.targets._swift_trainer`.
 """
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache, partial
-from types import ModuleType, SimpleNamespace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +19,8 @@ from identity.conformance.batches import Answer, Gaps, Losses, Rewards, Tokens
 from identity.conformance.calls import attribute, call
 from identity.conformance.frameworks import torch_answer, torch_array, torch_values
 from identity.conformance.operation import CannotRun, Operation, Settings
+from identity.conformance.targets import _swift_trainer
+from identity.conformance.targets._swift_trainer import CONSTANT, Options
 
 __all__ = ["DISTRIBUTION", "SMALL", "operations"]
 
@@ -34,34 +28,12 @@ DISTRIBUTION = "ms-swift"
 SMALL = False
 
 ADVANTAGE = "swift.rl_core.advantage"
-TRAINER = "swift.rlhf_trainers.grpo_trainer"
 
 CLIP = (0.2, 0.28)
 # For cispo epsilon_high is "the ε_max param", of which the configuration recommends 5.
 CAP = 5.0
 DUAL_CLIP = 3.0
-CONSTANT = 16
 BETA = 0.04
-
-# What `GRPOTrainer.__init__` and those above it would set, for a plain run on one device.
-STATE: dict[str, Any] = {
-    "model": SimpleNamespace(training=True),
-    "template": SimpleNamespace(padding_free=False),
-    "is_multimodal": False,
-    "compute_entropy": False,
-    "chord_sft_iterator": None,
-    "disable_rollout_importance_sampling": False,
-    "model_accepts_loss_kwargs": False,
-    "compute_loss_func": None,
-    "_has_teacher": False,
-}
-# What is called of it, and what is replaced.
-INTERNALS = (
-    "_prepare_algorithm_params",
-    "_compute_loss",
-    "_compute_loss_and_metrics",
-    "_get_per_token_logps_and_entropies",
-)
 
 CONSECUTIVE = "takes no group ids: rows are consecutive groups of num_generations"
 GROUPS = {"ragged": CONSECUTIVE, "interleaved": CONSECUTIVE}
@@ -141,129 +113,7 @@ def _advantage_operations() -> Iterator[Operation]:
 # -- losses --------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(level)
-
-
-@lru_cache(maxsize=1)
-def _imported() -> Any:
-    """The trainer's class, with TRL left as it was.
-
-    The import takes ``__init__`` and ``log`` away from TRL's own trainer, which is undone here.
-    Its configurations are all defined at once and that of PPO builds on one that newer releases of
-    TRL do not have: an empty one stands in for it while the import lasts.
-    """
-    theirs = attribute("trl", "GRPOTrainer")
-    kept = {name: vars(theirs)[name] for name in ("__init__", "log") if name in vars(theirs)}
-    missing = "trl.experimental.ppo"
-    stand_in = ModuleType(missing)
-    stand_in.PPOConfig = type("PPOConfig", (), {})  # type: ignore[attr-defined]
-    try:
-        attribute(missing, "PPOConfig")
-    except CannotRun:
-        sys.modules[missing] = stand_in
-    try:
-        with _quiet():
-            return attribute(TRAINER, "GRPOTrainer")
-    finally:
-        if sys.modules.get(missing) is stand_in:
-            del sys.modules[missing]
-        for name, function in kept.items():
-            setattr(theirs, name, function)
-
-
-@lru_cache(maxsize=64)
-def _trainer(options: tuple[tuple[str, Any], ...], chunk: int | None) -> Any:
-    kind = _imported()
-    absent = [name for name in INTERNALS if not hasattr(kind, name)]
-    if absent:
-        raise CannotRun(f"GRPOTrainer has no {', '.join(absent)} any more")
-    with _quiet():
-        config = call(
-            attribute("swift.rlhf_trainers", "GRPOConfig"),
-            output_dir=".",
-            use_cpu=True,
-            bf16=False,
-            kl_in_reward=False,
-            per_device_train_batch_size=chunk or 1,
-            gradient_accumulation_steps=1,
-            num_generations=1,  # or the batch would have to be a multiple of it
-            max_completion_length=CONSTANT,
-            **dict(options),
-        )
-    trainer = kind.__new__(kind)
-    for name, value in STATE.items():
-        setattr(trainer, name, value)
-    trainer.args = config
-    trainer.beta = config.beta
-    trainer.max_completion_length = config.max_completion_length
-    trainer.dynamic_num_samples = chunk is not None
-    trainer._prepare_algorithm_params()
-    return trainer
-
-
-def _loss(
-    batch: Tokens,
-    options: tuple[tuple[str, Any], ...],
-    chunk: int | None = None,
-    total: int | None = None,
-    steps: int = 1,
-    processes: int = 1,
-) -> Answer:
-    trainer = _trainer(options, chunk)
-    leaf = torch_array(batch.logp, batch.dtype, leaf=True)
-
-    def ours(
-        model: None, model_inputs: dict[str, Any], grpo_batch: Any, compute_entropy: bool
-    ) -> tuple[Any, None]:
-        return leaf[model_inputs["input_ids"][:, 0]], None
-
-    trainer._get_per_token_logps_and_entropies = ours
-    trainer.accelerator = SimpleNamespace(
-        num_processes=processes, gather_for_metrics=lambda tensor: tensor
-    )
-    trainer.current_gradient_accumulation_steps = steps
-    trainer._metrics = {"train": defaultdict(list)}
-    mask = torch_array(batch.mask, "bool")
-    ref = batch.ref_logp
-    # As `_prepare_batch_inputs` and `_postprocess_batch` fill it.
-    filled = call(
-        attribute("swift.rl_core.data", "GRPOBatch"),
-        completion_mask=mask,
-        truncated_mask=torch_array(np.zeros(len(batch.mask)), "bool"),
-        seq_lengths=torch_array(batch.mask.sum(1), "int64"),
-        old_per_token_logps=torch_array(batch.old_logp, batch.dtype),
-        ref_per_token_logps=None if ref is None else torch_array(ref, batch.dtype),
-        advantages=call(
-            attribute(ADVANTAGE, "expand_advantage_to_per_token"),
-            advantages=torch_array(batch.advantages, batch.dtype),
-            completion_mask=mask,
-        ),
-        num_items_in_batch=torch_array(batch.mask.sum() if total is None else total, "float32"),
-    )
-    try:
-        loss = call(
-            type(trainer)._compute_loss,
-            self=trainer,
-            model=None,
-            # The number of each row is its only token.
-            model_inputs={"input_ids": torch_array(np.arange(len(batch.mask))[:, None], "int64")},
-            grpo_batch=filled,
-        )
-    except AttributeError as why:
-        if why.obj is trainer or isinstance(why.obj, SimpleNamespace):
-            raise CannotRun(f"the trainer reads what was not set: {why}") from why
-        raise
-    return torch_answer(leaf, loss)
-
-
-def _together(parts: Sequence[Tokens], options: tuple[tuple[str, Any], ...], over: str) -> Answer:
+def _together(parts: Sequence[Tokens], options: Options, over: str) -> Answer:
     """Micro-batches or ranks as the trainers add them up.
 
     All parts are given the tokens of the whole (`_prepare_batch_inputs`). Micro-batches: the loss
@@ -273,7 +123,7 @@ def _together(parts: Sequence[Tokens], options: tuple[tuple[str, Any], ...], ove
     """
     total, count = int(sum(part.mask.sum() for part in parts)), len(parts)
     number = {over: count}
-    answers = [_loss(part, options, total=total, **number) for part in parts]
+    answers = [_swift_trainer.loss(part, options, total=total, **number) for part in parts]
     gradients = [a.gradient / count for a in answers if a.gradient is not None]
     value = np.asarray(sum(a.value for a in answers) / count)
     return Answer(value, np.concatenate(gradients), answers[0].dtype)
@@ -321,7 +171,7 @@ def _loss_operations() -> Iterator[Operation]:
         yield Operation(
             f"GRPOTrainer._compute_loss({name})",
             "loss",
-            partial(_loss, options=frozen),
+            partial(_swift_trainer.loss, options=frozen),
             settings=settings,
             says=says,
             method=method,
@@ -338,7 +188,7 @@ def _loss_operations() -> Iterator[Operation]:
             yield Operation(
                 f"GRPOTrainer._compute_loss({name}, chunks of 2)",
                 "loss",
-                partial(_loss, options=frozen, chunk=2),
+                partial(_swift_trainer.loss, options=frozen, chunk=2),
                 settings=settings,
                 says=says,
                 lacks={
@@ -371,7 +221,9 @@ def _in_loss(batch: Gaps) -> Answer:
     one = np.ones((1, 1), np.bool_)
     answers = []
     for logp, ref in zip(batch.logp[:, None, None], batch.ref_logp[:, None, None], strict=True):
-        answers.append(_loss(Tokens(logp, logp, np.zeros(1), one, ref, batch.dtype), options))
+        answers.append(
+            _swift_trainer.loss(Tokens(logp, logp, np.zeros(1), one, ref, batch.dtype), options)
+        )
     gradients = [a.gradient.ravel() for a in answers if a.gradient is not None]
     return Answer(np.array([a.value for a in answers]), np.concatenate(gradients), answers[0].dtype)
 
