@@ -10,7 +10,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 METADATA := pyproject.toml constraints.txt
 
-.PHONY: help prove test docs lint lint-docs bench experiments peers readme clean
+# The trainer libraries have an environment of their own (2.4 GB): they are no dependency.
+TRAINERS := .venv-conformance
+TRAINERS_PIP := $(TRAINERS)/bin/python -m pip install --quiet --disable-pip-version-check \
+	-c constraints.txt -c constraints-conformance.txt
+
+.PHONY: help prove test docs lint lint-docs bench experiments conformance peers readme clean
 .NOTPARALLEL:
 
 help:
@@ -20,8 +25,10 @@ help:
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make bench   run the benchmarks"
 	@echo "make experiments   run every experiment again; writes experiments/results"
+	@echo "make conformance   call the installed trainers, in an environment of 2.4 GB that it makes;"
+	@echo "                   writes experiments/results/conformance.json"
 	@echo "make peers   compare with other libraries, which it installs"
-	@echo "make readme  put what the commands print into README.md"
+	@echo "make readme  put what the commands print into README.md and the guides"
 	@echo "make clean   remove the environment and everything built"
 
 prove: $(VENV)/stamp-core
@@ -53,23 +60,30 @@ bench: $(VENV)/stamp-bench $(VENV)/stamp-peers
 	$(BIN)/python -m pytest benchmarks/bench_*.py
 
 experiments: $(VENV)/stamp-bench
-	@# One that was interrupted goes on where it stopped.
-	@for file in experiments/*.py; do echo $$file; $(BIN)/python $$file || exit 1; done
+	@# One that was interrupted goes on where it stopped. `make conformance` has its own libraries.
+	@for file in $(filter-out %/conformance.py,$(wildcard experiments/*.py)); do \
+		echo $$file; $(BIN)/python $$file || exit 1; done
+
+conformance: $(TRAINERS)/stamp-trainers
+	@# As experiments: goes on where it stopped. The kernels for bfloat16 may pick AMX
+	@# instructions that some machines advertise but do not run.
+	ONEDNN_MAX_CPU_ISA=AVX512_CORE $(TRAINERS)/bin/python -m experiments.conformance
 
 readme: $(VENV)/stamp-test
 	$(BIN)/python docs/refresh_readme.py
+	$(BIN)/python docs/refresh_outputs.py
 
 clean:
-	rm -rf $(VENV) docs/_build dist build *.egg-info
+	rm -rf $(VENV) $(TRAINERS) docs/_build dist build *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/stamp-venv:
+$(VENV)/stamp-venv $(TRAINERS)/stamp-venv: %/stamp-venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "grpo-identity needs Python 3.11 or newer, and $(PYTHON) is" \
 			"$$($(PYTHON) --version 2>&1)." \
 			"Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $*
 	@touch $@
 
 $(VENV)/stamp-core: $(VENV)/stamp-venv $(METADATA)
@@ -91,4 +105,16 @@ $(VENV)/stamp-bench: $(VENV)/stamp-test $(METADATA)
 # Without what they say they need: the path in plain torch needs torch alone, and no Triton.
 $(VENV)/stamp-peers: $(VENV)/stamp-test $(METADATA)
 	$(PIP) --no-deps liger-kernel polgrad
+	@touch $@
+
+# torch first and under its exact pin, for which a CPU build is at hand. Some name far more than
+# what is called here needs, and are installed without it; the last line is what it does need.
+$(TRAINERS)/stamp-trainers: $(TRAINERS)/stamp-venv $(METADATA) constraints-conformance.txt
+	$(TRAINERS_PIP) torch
+	$(TRAINERS_PIP) -e ".[conformance]"
+	$(TRAINERS_PIP) trl torchrl polgrad
+	$(TRAINERS_PIP) --no-deps verl openrlhf google-tunix liger-kernel ms-swift
+	$(TRAINERS_PIP) ray omegaconf codetiming orjson \
+		jax flax google-metrax jaxtyping sentencepiece pillow perfetto pandas \
+		peft pylatexenc torchdata modelscope dacite einops json_repair msgspec
 	@touch $@

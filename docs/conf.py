@@ -27,6 +27,7 @@ extensions = [
     "diagnostics_power",
     "difficulty_atlas",
     "experiment_pages",
+    "conformance",
 ]
 exclude_patterns = ["_build"]
 nitpicky = True

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from identity import __version__
+from identity.cli.conform import conform
 from identity.cli.console import fail, lenient_streams, print_json
 from identity.cli.diagnose import diagnose
 from identity.cli.plan import plan
@@ -227,6 +228,7 @@ def _named(collection: tuple[Theorem, ...], name: str) -> Theorem:
 
 app.command()(plan)
 app.command()(diagnose)
+app.command()(conform)
 
 
 def main() -> None:

@@ -244,7 +244,7 @@ def _load(run: _Run, names: Sequence[str]) -> None:
         try:
             run.targets.append(load(name))
         except CannotRun as why:
-            run.absent.append(f"{name}: {why}{_remedy(name)}")
+            run.absent.append(_absence(name, str(why)))
         except DomainError as why:
             raise fail(str(why)) from None
         except (Exception, SystemExit) as problem:
@@ -255,12 +255,10 @@ def _load(run: _Run, names: Sequence[str]) -> None:
         typer.echo(f"left out: {reason}", err=True)
 
 
-def _remedy(name: str) -> str:
-    if ":" in name:
-        return ""
-    distribution = _distribution(name)
-    installed = _version(distribution) is not None
-    return "" if installed else f"; pip install {distribution}"
+def _absence(name: str, why: str) -> str:
+    if ":" not in name and _version(distribution := _distribution(name)) is None:
+        return f"{name} is not installed: pip install {distribution}"
+    return f"{name}: {why}"
 
 
 def _located(problem: BaseException) -> str:
@@ -331,15 +329,14 @@ def _report(run: _Run, as_json: bool, html: Path | None) -> None:
     complete = not run.interrupted and run.problem is None
     if complete and not run.results:
         raise fail("nothing to run: no operation of the TARGET has these cases in these dtypes")
-    if html is not None:
-        _write(html, run)
     if as_json:
         print_json({"results": [result.as_json() for result in run.results]})
     elif run.results:
-        console = output()
-        print_report(console, run.results)
-        if html is not None:
-            console.print(Text(f"page: {html}"))
+        print_report(output(), run.results)
+    if html is not None:  # after the rest, which an error here does not take away
+        _write(html, run)
+        if not as_json:
+            output().print(Text(f"page: {html}"))
 
 
 def _check_writable(path: Path | None) -> None:
@@ -368,17 +365,20 @@ def _write(path: Path, run: _Run) -> None:
 
 def _end(run: _Run, strict: bool) -> None:
     """The exit code."""
+    from identity.conformance.report import summary
     from identity.conformance.results import CANNOT_RUN, DIFFERS
 
     if run.interrupted:
-        typer.echo(f"interrupted: {len(run.results)} results so far", err=True)
+        typer.echo(f"interrupted, {summary(run.results)}", err=True)
         raise typer.Exit(_INTERRUPTED)
     if run.problem is not None:
         raise fail(run.problem)
     ran = {result.library for result in run.results if result.verdict != CANNOT_RUN}
+    idle = [target.library for target in run.targets if target.library not in ran]
+    if strict and idle:
+        typer.echo(f"strict: no case can run of {', '.join(idle)}", err=True)
     differs = any(result.verdict == DIFFERS for result in run.results)
-    idle = run.absent or any(target.library not in ran for target in run.targets)
-    if strict and (differs or idle):
+    if strict and (differs or idle or run.absent):
         raise typer.Exit(1)
 
 

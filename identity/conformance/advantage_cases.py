@@ -355,7 +355,7 @@ def _one_advantage(context: Context, batch: Rewards) -> str:
         if abs(value - known) <= 4 * epsilon(context.dtype) * reward:
             return words
     if abs(value / reward - 1) < 2e-3:
-        return "a group of one keeps its raw reward, over 1 + ε"
+        return "a group of one keeps its raw reward"
     return "a group of one gets NaN" if np.isnan(value) else f"a group of one gets {value:.6g}"
 
 

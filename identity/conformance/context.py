@@ -91,7 +91,7 @@ class Context:
     def run(self, batch: Batch) -> Answer:
         """Call the operation; any error but `CannotRun` becomes `Raised`."""
         try:
-            return self.operation.call(batch)
+            return self.operation.answer(batch)
         except CannotRun:
             raise
         except Exception as why:
@@ -105,7 +105,7 @@ class Context:
         found = {
             name: promised
             for name, promised in self.operation.says.items()
-            if case in _FIELD_CASES[name] and _field(convention, name) != promised
+            if case in _FIELD_CASES[name] and not _kept(convention, name, promised)
         }
         if _counts(self.operation.says) and self.recognised.factor != "1":
             for name in ("normaliser", "scale"):
@@ -148,6 +148,13 @@ class Context:
 
 class Raised(Exception):
     """The library raised an error."""
+
+
+def _kept(convention: Convention, name: str, promised: object) -> bool:
+    found = _field(convention, name)
+    # One advantage for each response makes these two one and the same (surrogates.gspo-ratio).
+    one = ("sequence", "sequence_token")
+    return found == promised or (name == "level" and found in one and promised in one)
 
 
 def _field(convention: Convention, name: str) -> object:
@@ -203,6 +210,7 @@ def departs(
     factor: str = "1",
     reason: str | None = None,
     run: Callable[[Any], Answer] | None = None,
+    control: Callable[[Any], str] | None = None,
 ) -> Outcome:
     """Search for an input on which the operation is not what a model says.
 
@@ -219,6 +227,9 @@ def departs(
         is called if one is.
     run : callable, optional
         What is called instead of the operation.
+    control : callable, optional
+        Makes a control of the input found, where none agrees; otherwise one is looked for on which
+        the operation is what it was recognised as.
 
     Returns
     -------
@@ -252,9 +263,33 @@ def departs(
         input=snippet,
         expected=shown(model(bad)),
         got=got,
-        control=None if good is None else controlled(call, good),
+        control=controlled(call, good)
+        if good is not None
+        else _control(context, strategy, bad, control),
         reason=reason,
     )
+
+
+def _control(
+    context: Context, strategy: Any, bad: Any, make: Callable[[Any], str] | None
+) -> str | None:
+    if make is not None:
+        return make(bad)
+    model = context.recognised.model
+    if model is None:
+        return None
+
+    def recognised(batch: Any) -> bool:
+        try:
+            return matches(context.run(batch), model(batch), context.dtype)
+        except (Raised, AttributeError):  # the input of the case is more than a batch
+            return False
+
+    other = smallest(strategy, recognised, context.operation.examples)
+    if other is None:
+        return None
+    value = shown(context.run(other))["value"]
+    return f"{described(other)} gives {value}, which is that of: {context.name()}"
 
 
 def traced(call: Callable[[Any], Answer], batch: Any) -> tuple[str, Any]:

@@ -50,6 +50,8 @@ DEVIATIONS = (
     Deviation("log-probabilities rounded to bfloat16", "bf16_old", "both_bfloat16"),
     Deviation("sequence ratio summed over tokens, not averaged", "sequence_ratio", "summed"),
     Deviation("sequence ratio averaged over the padded width", "sequence_ratio", "padded_ratio"),
+    Deviation("no gradient reaches the policy", "off_policy", "no_gradient"),
+    Deviation("the gradient of CISPO with the value −ratio × advantage", "clip", "cispo_value"),
     Deviation("clipped to [low, high], outside of which 1 lies", "clip", "as_bounds"),
     Deviation("at most high, which is below 1", "clip", "as_upper_bound"),
     Deviation("clipped tokens keep their gradient", "clip", "straight_through"),
@@ -103,6 +105,8 @@ def deviant_loss(
         logp = logp.to(torch.bfloat16).to(torch.float64)
     if change == "both_float16":
         logp, old = (v.to(torch.float16).to(torch.float64) for v in (logp, old))
+    if change == "no_gradient":
+        logp = logp.detach()
     if change == "unit_ratio":
         old = logp.detach()
     gap = old - logp if change == "inverted" else logp - old
@@ -121,11 +125,15 @@ def deviant_loss(
     value = (weights * per_token).sum()
     if convention.kl is not None and settings.beta and change != "kl_missing":
         value = value + _divergence(batch, leaf, valid, weights, convention, settings, change)
-    if not value.requires_grad:
+    slope = None
+    if value.requires_grad:
+        (slope,) = torch.autograd.grad(value, leaf, allow_unused=True)
+    elif change != "no_gradient":
         raise ValueError("no gradient")
-    (slope,) = torch.autograd.grad(value, leaf, allow_unused=True)
     slope = torch.zeros_like(leaf) if slope is None else slope
-    size = np.asarray(float((weights * per_token.detach().abs()).sum()) + abs(float(value)))
+    size = np.asarray(
+        float((weights * per_token.detach().abs()).sum()) + abs(float(value.detach()))
+    )
     steep = np.full_like(batch.logp, max(float(slope.abs().max()), 1e-300))
     return Expected(value.detach().numpy(), slope.numpy(), size + 1e-300, steep)
 
@@ -157,6 +165,8 @@ def _surrogate(
         return -ratio * advantages
     clipped = torch.clamp(ratio, *_interval(convention, settings, how))
     if objective == "cispo":
+        if how == "cispo_value":
+            return -clipped.detach() * advantages * torch.exp(logp - logp.detach())
         if how in ("cispo_clipped", "cispo_minimum"):
             kept = clipped == ratio
             if how == "cispo_minimum":

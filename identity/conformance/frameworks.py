@@ -68,6 +68,8 @@ def torch_values(tensor: Any) -> Answer:
 def torch_answer(leaf: Any, result: Any) -> Answer:
     """Value and gradient of a result (of its sum, if it is no scalar) by a leaf."""
     torch = _torch()
+    if not isinstance(result, torch.Tensor):
+        raise TypeError(f"it returned {type(result).__name__}, not a torch tensor")
     answer = torch_values(result)
     if result.requires_grad:
         (gradient,) = torch.autograd.grad(result.sum(), leaf, allow_unused=True)

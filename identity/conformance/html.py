@@ -100,7 +100,7 @@ pre { margin: .3rem 0; padding: .6rem .75rem; overflow-x: auto; background: var(
   border: 1px solid var(--line); border-radius: 6px; }
 .difference { margin: .8rem 0; padding: .6rem .8rem; border: 1px solid var(--line);
   border-left: 5px solid var(--differs-ink); border-radius: 6px; }
-:target { background: var(--aim); scroll-margin-top: 1rem; }
+tr:target, article:target { background: var(--aim); }
 @media (max-width: 40rem) {
   body { padding: .75rem; font-size: 15px; }
   .matrix th[scope=row] { min-width: 8rem; max-width: 8rem; }

@@ -214,6 +214,7 @@ def _poisoned(context: Context, poison: float, words: str) -> Outcome:
     found = departs(
         context, masked(), clean, theorem="aggregation.padding",
         convention=f"the same with {words} under the mask", run=agrees,
+        control=lambda pair: controlled(context.run, pair[1]),
     )  # fmt: skip
     if found.verdict == DIFFERS:
         found = replace(found, convention=f"{words} under the mask reaches the result")

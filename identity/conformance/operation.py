@@ -89,6 +89,26 @@ class Operation:
     twin: str | None = None
     examples: int = 30
 
+    def answer(self, batch: Any) -> Answer:
+        """Call it, and see that a result of the right shape comes out.
+
+        Raises
+        ------
+        Exception
+            What the library raises; ValueError if the shape is not that of the kind.
+        """
+        try:
+            answer = self.call(batch)
+        except SystemExit as why:  # of code that was made to be a script
+            raise RuntimeError(f"SystemExit: {why}") from why
+        leaf = batch.loss if self.kind == "aggregate" else getattr(batch, "logp", None)
+        shape = (len(batch.rewards),) if leaf is None else leaf.shape if self.kind == "kl" else ()
+        if answer.value.shape != shape:
+            raise ValueError(f"it returned shape {answer.value.shape}, not {shape}")
+        if answer.gradient is not None and leaf is not None and answer.gradient.shape != leaf.shape:
+            raise ValueError(f"its gradient has shape {answer.gradient.shape}, not {leaf.shape}")
+        return answer
+
     def __post_init__(self) -> None:
         from identity.errors import DomainError
 

@@ -139,7 +139,7 @@ def _answers(operation: Operation, batches: Sequence[Batch]) -> list[tuple[Any, 
     kept, problem = [], None
     for batch in batches:
         try:
-            kept.append((batch, operation.call(batch)))
+            kept.append((batch, operation.answer(batch)))
         except CannotRun:
             raise
         except Exception as why:  # whatever a library raises
@@ -183,10 +183,10 @@ _ADVANTAGE_FACTORS: dict[str, Callable[[Rewards], Floats]] = {
     "G": _sizes,
     "1/G": lambda batch: 1 / _sizes(batch),
     "1/(G−1)": lambda batch: 1 / np.maximum(_sizes(batch) - 1, 1),
-    "1/s": lambda batch: 1 / np.where(_sample_std(batch) == 0, 1, _sample_std(batch)),
     "1/σ": lambda batch: 1 / np.where(
         _sample_std(batch) == 0, 1, _sample_std(batch) * np.sqrt(1 - 1 / _sizes(batch))
     ),
+    "1/s": lambda batch: 1 / np.where(_sample_std(batch) == 0, 1, _sample_std(batch)),
 }  # fmt: skip
 
 
@@ -284,7 +284,7 @@ def _policy_part(operation: Operation, batches: Sequence[Tokens]) -> list[tuple[
         return answers
     kept = []
     for batch, answer in answers:
-        zero = operation.call(replace(batch, advantages=np.zeros_like(batch.advantages)))
+        zero = operation.answer(replace(batch, advantages=np.zeros_like(batch.advantages)))
         gradient = None
         if answer.gradient is not None and zero.gradient is not None:
             gradient = answer.gradient - zero.gradient

@@ -4,7 +4,8 @@
 
 * What is masked may be NaN or 1e9, also the advantage of a response without tokens. Such a
   response has loss 0 and counts in B. A batch without tokens gives 0, with gradient 0.
-* A group of equal rewards, or of one, gives exactly 0.
+* A group of equal rewards, or of one, gives exactly 0; under a baseline of the batch, a batch of
+  equal rewards does.
 * NaN rewards raise ValueError, or are left out of their group and get 0.
 * Parts of a batch are divided by what the whole batch has.
 """
@@ -1008,13 +1009,14 @@ STYLES: dict[str, list[Operation]] = {
         *_losses(double_loss, Loss("token_mean"), dtypes=ALL_DTYPES),
         *_aggregates(double_aggregate, "token_mean", SEQUENCES, dtypes=ALL_DTYPES),
     ],
-    "sorted": _advantages(
-        sorted_advantages,
-        RLOO,
-        DR_GRPO,
-        Advantage("batch_mean", "batch_std", ddof=0, eps=1e-6),
-        Advantage(scale="centred_batch_std"),
-    ),
+    "sorted": [
+        *_advantages(sorted_advantages, RLOO, DR_GRPO, Advantage(scale="centred_batch_std")),
+        *_advantages(
+            sorted_advantages,
+            Advantage("batch_mean", "batch_std", ddof=0, eps=1e-6),
+            lacks={"singleton": "its baseline is that of the batch: a group of one is like any"},
+        ),
+    ],
     "two paths": [
         *_twins(_advantages(double_advantages, RLOO), _advantages(scatter_advantages, RLOO)),
         *_twins(_losses(plain_loss, Loss(SEQUENCES)), _losses(scatter_loss, Loss(SEQUENCES))),

@@ -62,7 +62,7 @@ SIGNS: dict[str, tuple[tuple[str, ...], str]] = {
     "groups cut to one size": (("ragged",), "reading of the groups"),
     "groups taken as consecutive": (_SHUFFLED, "group ids"),
     "rows left sorted by group": (_SHUFFLED, "order of the ids"),
-    "one NaN reward spoils all groups": (("unscored",), "NaN"),
+    "one NaN reward spoils all groups": (("unscored",), "other groups"),
     "one path with ddof 0": (("two_paths",), "not the same as the other path"),
     # the mask
     "mask ignored in the numerator": (
@@ -72,13 +72,12 @@ SIGNS: dict[str, tuple[tuple[str, ...], str]] = {
     "mask ignored in the denominator": (_RAGGED_TOKENS, "padded width"),
     "padded width for the constant": (_RAGGED_TOKENS, "padded width"),
     "padded width for the token means": (_RAGGED_TOKENS, "padded width"),
-    "masked values times 0": (("masked_nan",), "NaN"),
-    "no token at all": (("empty",), "NaN"),
-    "a response without tokens": (("masked_rows",), "NaN"),
-    "responses without tokens not counted": (("masked_rows",), "left out of B"),
+    "masked values times 0": (("masked_nan",), "NaN under the mask"),
+    "no token at all": (("empty",), "a batch without tokens gives NaN"),
+    "a response without tokens": (("masked_rows",), "a response without tokens gives NaN"),
     "mask shifted by one": (_RAGGED_TOKENS, "shifted by one position"),
     "first token dropped": (_RAGGED_TOKENS, "none of the listed conventions"),
-    "loss times B": (_RAGGED_TOKENS, "B"),
+    "loss times B": (_RAGGED_TOKENS, "token mean × B"),
     "loss over T again": (_RAGGED_TOKENS, "padded width"),
     "token sum for the token mean": (_RAGGED_TOKENS, "token sum"),
     "means of responses for the token mean": (
@@ -92,11 +91,11 @@ SIGNS: dict[str, tuple[tuple[str, ...], str]] = {
     "aggregate: mask ignored in the denominator": (_RAGGED_LOSSES, "padded width"),
     "aggregate: padded width for the constant": (_RAGGED_LOSSES, "padded width"),
     "aggregate: padded width for the token means": (_RAGGED_LOSSES, "padded width"),
-    "aggregate: masked values times 0": (("masked_nan",), "NaN"),
-    "aggregate: no token at all": (("empty",), "NaN"),
-    "aggregate: a response without tokens": (("masked_rows",), "NaN"),
+    "aggregate: masked values times 0": (("masked_nan",), "NaN under the mask"),
+    "aggregate: no token at all": (("empty",), "a batch without tokens gives NaN"),
+    "aggregate: a response without tokens": (("masked_rows",), "a response without tokens gives NaN"),
     "aggregate: mask shifted by one": (_RAGGED_LOSSES, "shifted by one position"),
-    "aggregate: loss times B": (_RAGGED_LOSSES, "B"),
+    "aggregate: loss times B": (_RAGGED_LOSSES, "token mean × B"),
     "aggregate: one path by rows": (("two_paths",), "not the same as the other path"),
     # parts of a batch
     "mean of the token means of micro-batches": (("micro_batches",), "micro-batch"),
@@ -105,12 +104,12 @@ SIGNS: dict[str, tuple[tuple[str, ...], str]] = {
     "mean of the response means of micro-batches": (("micro_batches",), "micro-batch"),
     "aggregate: mean of the token means of micro-batches": (("micro_batches",), "micro-batch"),
     "number of processes missing": (("ranks",), "1/n"),
-    "number of processes twice": (("ranks",), "n"),
+    "number of processes twice": (("ranks",), "× n"),
     "token mean of each process": (("ranks",), "ranks' own"),
     # ratio and clip
     "ratio inverted": (("on_policy", *_RATIOS), "ratio inverted"),
     "ratio always 1": (_RATIOS, "no ratio"),
-    "old log-probabilities differentiated": (("on_policy", *_RATIOS), "gradient"),
+    "old log-probabilities differentiated": (("on_policy", *_RATIOS), "no gradient reaches the policy"),
     "old log-probabilities in bfloat16": (("bf16_old",), "bfloat16"),
     "log-probabilities in float16": (("on_policy", "bf16_old", *_RATIOS), "float16"),
     "advantages along the tokens": (("on_policy", "off_policy"), "advantages laid along"),
@@ -127,7 +126,7 @@ SIGNS: dict[str, tuple[tuple[str, ...], str]] = {
     "no clip": (("clip",), "ratio × advantage"),
     "clip without the minimum": (("clip",), "without the minimum"),
     "maximum for the minimum": (_RATIOS, "none of the listed conventions"),
-    "clipped tokens keep their gradient": (_RATIOS, "gradient"),
+    "clipped tokens keep their gradient": (_RATIOS, "clipped tokens keep their gradient"),
     "dual clip of positive advantages": (("on_policy", "clip"), "advantage is positive"),
     "dual clip at −c": (("on_policy", "clip"), "sign of its bound reversed"),
     "dual clip missing": (("clip",), "PPO clip, token ratio"),
@@ -137,7 +136,7 @@ SIGNS: dict[str, tuple[tuple[str, ...], str]] = {
         ("on_policy", "off_policy", "clip"),
         "ratio of CISPO differentiated",
     ),
-    "CISPO without the log-probability": (("on_policy", "clip"), "value"),
+    "CISPO without the log-probability": (("on_policy", "clip"), "with the value"),
     # the ratio of a sequence
     "sequence ratio of sums": (("on_policy", "sequence_ratio"), "summed over tokens"),
     "sequence ratio, losses summed": (_RAGGED_TOKENS, "mean over sequences of token sums"),
@@ -150,8 +149,8 @@ SIGNS: dict[str, tuple[tuple[str, ...], str]] = {
     # the divergence in a loss
     "divergence over the padding": (("divergence",), "padded width"),
     "divergence subtracted": (("divergence",), "sign reversed"),
-    "divergence as k1": (("divergence",), "k1"),
-    "divergence as k2": (("divergence",), "k2"),
+    "divergence as k1": (("divergence",), "plus β·(k1"),
+    "divergence as k2": (("divergence",), "plus β·(k2"),
     "divergence from the policy's side": (("divergence",), "k3 of the inverse ratio"),
     "divergence without beta": (("divergence",), "without a weight β"),
     "divergence missing": (("divergence",), "divergence missing"),
@@ -165,8 +164,8 @@ SIGNS: dict[str, tuple[tuple[str, ...], str]] = {
     "gradient of k2 for k3": (("kl_gradient",), "log(π/π_ref)·∇log π"),
     "gradient of k3 for that of k2": (("kl_gradient",), "differentiated as it stands"),
     "gradient through the reference": (("kl_gradient",), "no gradient"),
-    "log-ratio clamped to ±10": (("kl_extremes",), "gradient"),
-    "k3 clamped to ±10": (("kl_extremes",), "10"),
+    "log-ratio clamped to ±10": (("kl_extremes",), "without gradient"),
+    "k3 clamped to ±10": (("kl_extremes",), "a plateau of 10"),
 }
 
 
@@ -542,11 +541,6 @@ def _as_they_are(values: Any, mask: Any) -> Any:
     return values
 
 
-def _over_responses_with_tokens(losses: Any, mask: Any) -> Any:
-    means = losses.sum(1) / mask.sum(1).clamp(min=1)
-    return means.sum() / mask.any(1).sum().clamp(min=1)
-
-
 def _bfloat16(old: Any, logp: Any) -> Any:
     return old.bfloat16().to(old.dtype)
 
@@ -602,7 +596,6 @@ for name, base, steps in (
     ("masked values times 0", TOKEN_MEAN, {"clean": _as_they_are, "drop": _times}),
     ("no token at all", TOKEN_MEAN, {"reduce": lambda x, m: x.sum() / m.sum()}),
     ("a response without tokens", MEANS, {"reduce": lambda x, m: (x.sum(1) / m.sum(1)).mean()}),
-    ("responses without tokens not counted", MEANS, {"reduce": _over_responses_with_tokens}),
     ("mask shifted by one", TOKEN_MEAN, {"count": _shifted, "clean": _as_they_are}),
     ("first token dropped", TOKEN_MEAN, {"count": _without_first}),
     ("loss times B", TOKEN_MEAN, {"reduce": lambda x, m: token_mean(x, m) * len(x)}),

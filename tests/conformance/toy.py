@@ -69,3 +69,40 @@ def operations() -> Iterator[Operation]:
             name, "aggregate", partial(_aggregate, factor=factor), dtypes=("float32",),
             says={"normaliser": "token_mean"},
         )  # fmt: skip
+
+
+# -- odd ones ------------------------------------------------------------------------------------
+
+
+def raising(rewards: Any, groups: Any) -> Any:
+    raise RuntimeError("no [bold]rewards[/bold] today")
+
+
+def printing(loss: Any, mask: Any) -> Any:
+    print("printed by the function")
+    return loss.masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def interrupted(rewards: Any, groups: Any) -> Any:
+    """Ctrl-C as soon as the groups are of unequal size."""
+    if len(groups.unique(return_counts=True)[1].unique()) > 1:
+        raise KeyboardInterrupt
+    return advantage(rewards, groups)
+
+
+def exiting(rewards: Any, groups: Any) -> Any:
+    """The same with the end of the program."""
+    if len(groups.unique(return_counts=True)[1].unique()) > 1:
+        raise SystemExit(0)
+    return advantage(rewards, groups)
+
+
+def unknown_shape(rewards: Any, prompts: Any) -> Any:
+    return rewards
+
+
+def no_operations() -> None:
+    return None
+
+
+NOT_CALLABLE = 1

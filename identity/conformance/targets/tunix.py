@@ -145,7 +145,13 @@ def _step(function: str, module: str, name: str, options: tuple[tuple[str, Any],
             )
         return value
 
-    return attribute("jax", "jit")(attribute("jax", "value_and_grad")(loss))
+    compiled = attribute("jax", "jit")(attribute("jax", "value_and_grad")(loss))
+
+    def step(logp: Any, example: Any) -> Any:
+        return compiled(logp, example)
+
+    step.__qualname__ = f"{function} <compiled, {name}>"  # in the record of calls
+    return step
 
 
 def _loss(
@@ -168,8 +174,10 @@ def _loss(
             ref_per_token_logps=None if ref is None else jax_array(ref, batch.dtype),
             old_per_token_logps=jax_array(batch.old_logp, batch.dtype),
         )
-        value, gradient = _step(function, module, name, options)(
-            jax_array(batch.logp, batch.dtype), example
+        value, gradient = call(
+            _step(function, module, name, options),
+            logp=jax_array(batch.logp, batch.dtype),
+            example=example,
         )
         return Answer(
             np.asarray(value).astype(np.float64),
