@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 METADATA := pyproject.toml constraints.txt
 
-# The trainer libraries have an environment of their own (2.4 GB): they are no dependency.
+# The trainer libraries have an environment of their own (2 to 3 GB): they are no dependency.
 TRAINERS := .venv-conformance
 TRAINERS_PIP := $(TRAINERS)/bin/python -m pip install --quiet --disable-pip-version-check \
 	-c constraints.txt -c constraints-conformance.txt
@@ -25,9 +25,9 @@ help:
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make bench   run the benchmarks"
 	@echo "make experiments   run every experiment again; writes experiments/results"
-	@echo "make conformance   call the installed trainers, in an environment of 2.4 GB that it makes;"
+	@echo "make conformance   call the installed trainers, in an environment of 2 to 3 GB that it makes;"
 	@echo "                   writes experiments/results/conformance.json"
-	@echo "make peers   compare with other libraries, which it installs"
+	@echo "make peers   the same for the four small libraries, in the environment of the tests"
 	@echo "make readme  put what the commands print into README.md and the guides"
 	@echo "make clean   remove the environment and everything built"
 
@@ -54,7 +54,8 @@ lint-docs: $(VENV)/stamp-test
 		docs/_ext docs/conf.py
 
 peers: $(VENV)/stamp-peers
-	$(BIN)/python -m pytest -rs tests/agreement/test_surrogates_libraries.py
+	$(BIN)/python -m pytest -rs $(PYTEST_ARGS) \
+		tests/agreement/test_surrogates_libraries.py tests/conformance/test_libraries.py
 
 bench: $(VENV)/stamp-bench $(VENV)/stamp-peers
 	$(BIN)/python -m pytest benchmarks/bench_*.py
@@ -102,9 +103,10 @@ $(VENV)/stamp-bench: $(VENV)/stamp-test $(METADATA)
 	$(PIP) -e ".[dev,experiments]"
 	@touch $@
 
-# Without what they say they need: the path in plain torch needs torch alone, and no Triton.
-$(VENV)/stamp-peers: $(VENV)/stamp-test $(METADATA)
-	$(PIP) --no-deps liger-kernel polgrad
+# Liger without what it says it needs: its path in plain torch needs torch alone, and no Triton.
+$(VENV)/stamp-peers: $(VENV)/stamp-test $(METADATA) constraints-conformance.txt
+	$(PIP) -c constraints-conformance.txt trl torchrl polgrad
+	$(PIP) --no-deps liger-kernel
 	@touch $@
 
 # torch first and under its exact pin, for which a CPU build is at hand. Some name far more than

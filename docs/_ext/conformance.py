@@ -25,7 +25,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import theory_figures
 from conformance_figures import FIGURES, RESULTS
@@ -35,6 +35,9 @@ from ledger_data import ROOT
 from proof_ledger import LedgerDirective, badge, bullets, details, join, para
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.domains.std import StandardDomain
+from sphinx.environment import BuildEnvironment
+from sphinx.util.nodes import make_refnode
 from sphinx.util.typing import ExtensionMetadata
 
 from identity.conformance.cases import CASES, COMPARISONS
@@ -165,10 +168,10 @@ class ConformanceDirective(LedgerDirective):
         return run
 
     def ref(self, target: str, *content: nodes.Node) -> pending_xref:
-        """A link to a label, with its own content."""
+        """A link to a label; unlike that of a role its content may be more than text."""
         return pending_xref(
-            "", nodes.inline("", "", *content), refdomain="std", reftype="ref", reftarget=target,
-            refexplicit=True, refdoc=self.env.docname, refwarn=True,
+            "", nodes.inline("", "", *content), refdomain="", reftype="conformance",
+            reftarget=target, refdoc=self.env.docname, refwarn=True,
         )  # fmt: skip
 
     def doc(self, library: str) -> pending_xref:
@@ -272,12 +275,9 @@ class MatrixDirective(ConformanceDirective):
         heads = ("case", *run.libraries, "theorems")
         return [self.table(heads, lines, "conformance-matrix")]
 
-    @staticmethod
-    def head(case: str) -> nodes.Node:
-        return para(
-            nodes.strong("", case),
-            nodes.inline("", f" {title(case)}", classes=["conformance-note"]),
-        )
+    def head(self, case: str) -> nodes.Node:
+        note = nodes.inline("", "", *self.text(title(case)), classes=["conformance-note"])
+        return para(nodes.strong("", case), " ", note)
 
     def cell(self, case: str, results: Iterable[Result], library: str) -> nodes.Node:
         own = [result for result in results if result.library == library]
@@ -325,7 +325,8 @@ class LibraryDirective(ConformanceDirective):
         section = nodes.section(ids=[name], names=[name])
         self.state.document.note_explicit_target(section, section)
         section += nodes.title("", case)
-        section += para(f"{title(case)}.")
+        asked = title(case)
+        section += para(*self.text(asked if asked.endswith("?") else f"{asked}."))
         lines: list[list[nodes.Node]] = []
         unable: list[nodes.Node] = []
         for names, row in alike(case, operations):
@@ -339,16 +340,15 @@ class LibraryDirective(ConformanceDirective):
                     )
                 )
                 continue
-            words: list[nodes.Node | str] = [found_words(first)]
+            words: list[nodes.Node] = [para(found_words(first))]
             if first.reason:
-                note = f" {shortened(first.reason)}"
-                words.append(nodes.inline("", note, classes=["conformance-note"]))
+                words.append(para(shortened(first.reason), classes=["conformance-note"]))
             lines.append(
                 [
                     para(*self.operations(names)),
                     para(", ".join(row.dtypes)),
                     para(badge(first.verdict, BADGES[first.verdict])),
-                    para(*words),
+                    nodes.container("", *words),
                     para(*self.theorems([first])),
                 ]
             )
@@ -437,8 +437,21 @@ class TableDirective(ConformanceDirective):
         return nodes.Text(cell.words)
 
 
+def resolve(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes.Element
+) -> nodes.reference | None:
+    """Links of `ConformanceDirective.ref`."""
+    if node.get("reftype") != "conformance":
+        return None
+    place = cast(StandardDomain, env.get_domain("std")).anonlabels.get(node["reftarget"])
+    if place is None:
+        return None
+    return make_refnode(app.builder, node["refdoc"], *place, [contnode])
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     theory_figures.FIGURES.update(FIGURES)
+    app.connect("missing-reference", resolve)
     app.add_directive("conformance-run", RunDirective)
     app.add_directive("conformance-legend", LegendDirective)
     app.add_directive("conformance-matrix", MatrixDirective)

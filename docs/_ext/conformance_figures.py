@@ -69,12 +69,14 @@ def conformance_factors(figure: Figure) -> None:
     sizes = np.arange(2, 65, dtype=np.float64)
     ones = np.ones_like(sizes)
     with_eps = sorted((f for f in factors if f.takes_eps), key=lambda f: (-f.eps, f.text))
+    decades = [1e-4, 1e-3]  # shown in any case
     for n, factor in enumerate(with_eps):
         lost = 1 - factor.at(sizes, ones) / without_eps(factor).at(sizes, ones)
         style = {"color": COLOURS[n % len(COLOURS)], "ls": STYLES[n % len(STYLES)]}
         label = f"{factor}: {', '.join(sorted(factors[factor]))}"
         right.plot(sizes, lost, lw=1.6, label=label, **style)
-    right.set(xscale="log", yscale="log")
+        decades += [10 ** np.floor(np.log10(lost.min())), 10 ** np.ceil(np.log10(lost.max()))]
+    right.set(xscale="log", yscale="log", ylim=(min(decades), max(decades)))
     right.set_xticks([2, 4, 8, 16, 32, 64], ["2", "4", "8", "16", "32", "64"])
     right.minorticks_off()
     right.set_xlabel("group size G, one correct")

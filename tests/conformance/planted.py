@@ -93,7 +93,10 @@ SIGNS: dict[str, tuple[tuple[str, ...], str]] = {
     "aggregate: padded width for the token means": (_RAGGED_LOSSES, "padded width"),
     "aggregate: masked values times 0": (("masked_nan",), "NaN under the mask"),
     "aggregate: no token at all": (("empty",), "a batch without tokens gives NaN"),
-    "aggregate: a response without tokens": (("masked_rows",), "a response without tokens gives NaN"),
+    "aggregate: a response without tokens": (
+        ("masked_rows",),
+        "a response without tokens gives NaN",
+    ),
     "aggregate: mask shifted by one": (_RAGGED_LOSSES, "shifted by one position"),
     "aggregate: loss times B": (_RAGGED_LOSSES, "token mean × B"),
     "aggregate: one path by rows": (("two_paths",), "not the same as the other path"),
@@ -109,7 +112,10 @@ SIGNS: dict[str, tuple[tuple[str, ...], str]] = {
     # ratio and clip
     "ratio inverted": (("on_policy", *_RATIOS), "ratio inverted"),
     "ratio always 1": (_RATIOS, "no ratio"),
-    "old log-probabilities differentiated": (("on_policy", *_RATIOS), "no gradient reaches the policy"),
+    "old log-probabilities differentiated": (
+        ("on_policy", *_RATIOS),
+        "no gradient reaches the policy",
+    ),
     "old log-probabilities in bfloat16": (("bf16_old",), "bfloat16"),
     "log-probabilities in float16": (("on_policy", "bf16_old", *_RATIOS), "float16"),
     "advantages along the tokens": (("on_policy", "off_policy"), "advantages laid along"),
