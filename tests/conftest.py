@@ -55,6 +55,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 # The files that take longest, in that order: begun last, one would be waited for alone.
 LONG = (
     "tests/proofs/test_cli_prove.py",  # the first to ask for the reports on the whole ledger
+    "tests/conformance/test_planted.py",
     "tests/docs/test_docs.py",
     "tests/identity/test_groups_advantages.py",
     "tests/agreement/test_groups_backends.py",

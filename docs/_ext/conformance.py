@@ -59,8 +59,9 @@ MATRICES: dict[str, Callable[[str], bool]] = {
     "divergences": lambda case: case in CASES and "kl" in CASES[case].kinds,
     "comparisons": lambda case: case in COMPARISONS,
 }
-# Where an operation's convention is to be read off, the parts of a loss in two cases.
+# Where an operation's convention is to be read off, part by part; and where it may be another one.
 TELLING = ("rewards", "off_policy", "on_policy", "divergence", "kl_gradient")
+DECIDING = (*TELLING, "binary", "clip", "sequence_ratio", "kl_values")
 
 
 @dataclass(frozen=True)
@@ -126,15 +127,14 @@ def found_words(result: Result) -> str:
 
 def keeps(results: Sequence[Result]) -> str:
     """What the operation of these results was found to compute, in one line."""
-    parts: list[str] = []
-    for case in TELLING:
-        here = [r for r in results if r.case == case and r.verdict != CANNOT_RUN]
-        if not here:
-            continue
-        widest = min(here, key=lambda r: list(DTYPES).index(r.dtype))
-        if widest.verdict == DIFFERS:  # then the words are all of the convention
-            return f"differs in {case}: {found_words(widest)}"
-        parts.append(found_words(widest))
+    widest: dict[str, Result] = {}
+    for result in sorted(results, key=lambda r: list(DTYPES).index(r.dtype)):
+        if result.verdict != CANNOT_RUN:
+            widest.setdefault(result.case, result)
+    for case in DECIDING:
+        if case in widest and widest[case].verdict == DIFFERS:
+            return f"differs in {case}: {found_words(widest[case])}"
+    parts = (found_words(widest[case]) for case in TELLING if case in widest)
     return ", ".join(dict.fromkeys(parts)) or "not recognised"
 
 
@@ -353,7 +353,11 @@ class LibraryDirective(ConformanceDirective):
                 ]
             )
         if lines:
-            section += self.table(("operation", "dtypes", "verdict", "found", "theorem"), lines)
+            section += self.table(
+                ("operation", "dtypes", "verdict", "found", "theorem"),
+                lines,
+                "conformance-verdicts",
+            )
         if unable:
             section += bullets(unable)
         for row in differences(own):
@@ -364,8 +368,11 @@ class LibraryDirective(ConformanceDirective):
     def difference(self, row: Row) -> nodes.Node:
         first = row.first
         block = details("", summary=f"{first.operation}, {', '.join(row.dtypes)}: the call")
+        words = {result.dtype: found_words(result) for result in row.results}
+        if len(set(words.values())) == 1:
+            words = {"found": found_words(first)}
         fields: list[tuple[str, list[nodes.Node]]] = [
-            (result.dtype, [nodes.Text(found_words(result))]) for result in row.results
+            (name, [nodes.Text(text)]) for name, text in words.items()
         ]
         if first.reason:
             fields.append(("note", [nodes.Text(shortened(first.reason))]))

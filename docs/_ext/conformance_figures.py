@@ -59,7 +59,10 @@ def conformance_factors(figure: Figure) -> None:
         names.extend(name for name in libraries if name not in names)
     order = sorted(plain, key=lambda factor: [form.text for form in FORMS].index(factor.text))
     for n, factor in enumerate(order):
-        style = {"color": COLOURS[n % len(COLOURS)], "ls": STYLES[n % len(STYLES)]}
+        style = {
+            "color": COLOURS[n % len(COLOURS)],
+            "ls": STYLES[(n + n // len(COLOURS)) % len(STYLES)],
+        }
         label = f"{factor.text}: {', '.join(sorted(plain[factor]))}"
         curve = factor.at(np.full_like(ks, SIZE), ks)
         left.plot(ks, curve, marker="o", ms=3.5, lw=1.6, label=label, **style)
@@ -72,7 +75,10 @@ def conformance_factors(figure: Figure) -> None:
     decades = [1e-4, 1e-3]  # shown in any case
     for n, factor in enumerate(with_eps):
         lost = 1 - factor.at(sizes, ones) / without_eps(factor).at(sizes, ones)
-        style = {"color": COLOURS[n % len(COLOURS)], "ls": STYLES[n % len(STYLES)]}
+        style = {
+            "color": COLOURS[n % len(COLOURS)],
+            "ls": STYLES[(n + n // len(COLOURS)) % len(STYLES)],
+        }
         label = f"{factor}: {', '.join(sorted(factors[factor]))}"
         right.plot(sizes, lost, lw=1.6, label=label, **style)
         decades += [10 ** np.floor(np.log10(lost.min())), 10 ** np.ceil(np.log10(lost.max()))]
@@ -90,6 +96,13 @@ def conformance_factors(figure: Figure) -> None:
             )
 
 
+def height() -> float:
+    """Room for the longer legend below."""
+    factors = found(json.loads(RESULTS.read_text(encoding="utf-8"))["results"])
+    entries = len({without_eps(f) for f in factors}), sum(f.takes_eps for f in factors)
+    return 3.9 + 0.2 * max(entries)
+
+
 FIGURES: dict[str, tuple[Callable[[Figure], None], tuple[float, float]]] = {
-    "conformance-factors": (conformance_factors, (9.0, 4.8)),
+    "conformance-factors": (conformance_factors, (9.0, height())),
 }

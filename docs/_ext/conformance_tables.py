@@ -50,14 +50,8 @@ OBJECTIVES = {
     "reinforce": r"A \log\pi",
     "importance": r"\rho A",
 }
-MULTIPLIERS = "of a batch of B responses and T columns, in n parts"
 # Of `kl_readings`, which needs torch; a test compares.
-KL_READINGS = (
-    "k3 of the inverse ratio",
-    "twice k2",
-    "k1 with the sign reversed",
-    "absolute log-ratio",
-)
+KL_READINGS = ("k3 of the inverse ratio", "twice k2", "k1 with the sign reversed")
 
 
 def words_of(table: Mapping[str, str], head: str) -> Table:
@@ -115,15 +109,12 @@ def factor(convention: AdvantageConvention) -> factors.Factor | None:
 
 
 def factor_table() -> Table:
-    kept: dict[str, list[str]] = {}
-    numbers: dict[str, str] = {}
+    kept: dict[tuple[str, str], list[str]] = {}
     for convention in plain_conventions():
         form = str(factor(convention) or "no closed form of the list")
-        kept.setdefault(form, []).append(str(convention))
-        numbers.setdefault(form, f"{measured(convention, 8, 1):.6g}")
-    lines = [
-        [Text(form), Text(numbers[form]), Text("; ".join(names))] for form, names in kept.items()
-    ]
+        number = f"{measured(convention, 8, 1):.6g}"
+        kept.setdefault((form, number), []).append(str(convention))
+    lines = [[Text(form), Text(n), Text("; ".join(names))] for (form, n), names in kept.items()]
     return ("factor on σΔs", "at G = 8, k = 1", "conventions that have it"), lines
 
 

@@ -20,12 +20,12 @@ __all__ = [
     "torch_values",
 ]
 
-# Spacing of the numbers just above 1, and the smallest normal one.
+# Spacing of the numbers just above 1, and the power of two that is just too large.
 DTYPES = {
-    "float64": (2.0**-52, 2.0**-1022),
-    "float32": (2.0**-23, 2.0**-126),
-    "float16": (2.0**-10, 2.0**-14),
-    "bfloat16": (2.0**-7, 2.0**-126),
+    "float64": (2.0**-52, 1024),
+    "float32": (2.0**-23, 128),
+    "float16": (2.0**-10, 16),
+    "bfloat16": (2.0**-7, 128),
 }
 
 

@@ -60,7 +60,7 @@ def kl_extremes(context: Context) -> Outcome:
     model, theorem = context.recognised.model, "surrogates.kl-values"
     if model is None:
         raise CannotRun("no convention was recognised to hold it against")
-    reach = -np.log(DTYPES[context.dtype][1])  # beyond, e^gap is no number of the dtype
+    reach = DTYPES[context.dtype][1] * np.log(2)  # beyond, e^gap is no number of the dtype
     sizes = [gap for gap in inputs.EXTREME_GAPS if gap < reach]
     found = departs(
         context,
