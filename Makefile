@@ -118,5 +118,5 @@ $(TRAINERS)/stamp-trainers: $(TRAINERS)/stamp-venv $(METADATA) constraints-confo
 	$(TRAINERS_PIP) --no-deps verl openrlhf google-tunix liger-kernel ms-swift
 	$(TRAINERS_PIP) ray omegaconf codetiming orjson \
 		jax flax google-metrax jaxtyping sentencepiece pillow perfetto pandas \
-		peft pylatexenc torchdata modelscope dacite einops json_repair msgspec
+		aiohttp peft pylatexenc torchdata modelscope dacite einops json_repair msgspec
 	@touch $@

@@ -53,13 +53,15 @@ def pytest_collection_modifyitems(
 
     try:
         cases = chosen_cases(config.getoption("--grpo-identity-case"))
-        for name in targets:
+        for name in dict.fromkeys(targets):
             group = _Group.from_parent(session, name="grpo-identity")
             items.extend(
                 _Target.from_parent(group, name=name, found=load(name), cases=cases).collect()
             )
     except (CannotRun, DomainError) as why:
         raise pytest.UsageError(str(why)) from None
+    except (Exception, SystemExit) as why:  # of the user's own code, as it is loaded
+        raise pytest.UsageError(f"{name}: {type(why).__name__}: {why}") from why
 
 
 class _Group(pytest.Collector):

@@ -314,7 +314,7 @@ class LibraryDirective(ConformanceDirective):
         return [
             para(*self.text(what)),
             para(f"Version {own[0].version}, run on {run.date}. ", *self.counts(own)),
-            self.table(("operation", "keeps", "verdicts"), lines),
+            self.table(("operation", "keeps", "verdicts"), lines, "conformance-keeps"),
             *(self.section(library, case, operations, own) for case in cases),
         ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,9 +33,13 @@ class Recording:
         self._kept: list[Any] = []  # so that an id stays that of one object
         self.complete = True
 
-    def add(self, function: Any, arguments: dict[str, Any], result: Any) -> None:
+    def line(self, function: Any, arguments: dict[str, Any]) -> str:
+        """The call as it is about to be made, before the function can change its arguments."""
         shown = ", ".join(f"{name}={self.show(value)}" for name, value in arguments.items())
-        line = f"{self._callee(function)}({shown})"
+        return f"{self._callee(function)}({shown})"
+
+    def add(self, line: str, result: Any) -> None:
+        """A call that was made."""
         if result is not None:
             name = f"r{len(self.lines)}"
             self._remember(result, name)
@@ -55,7 +60,7 @@ class Recording:
             getattr(function, "__module__", None),
             getattr(function, "__qualname__", None),
         )
-        if not module or not name or "<" in name:
+        if not module or not name or not _found_at(module, name, function):
             self.complete = False
             return f"<{name or type(function).__name__}>"
         self.imports.add(module)
@@ -112,6 +117,14 @@ class Recording:
         if any(re.search(r"(?<![\w.])-?(inf|nan)\b", line) for line in lines):
             imports.append("from math import inf, nan")
         return "\n".join([*imports, *lines])
+
+
+def _found_at(module: str, name: str, function: Any) -> bool:
+    """Whether importing the module and following the name leads to this function."""
+    place: Any = sys.modules.get(module)
+    for part in name.split("."):
+        place = getattr(place, part, None)
+    return place is function
 
 
 _current: ContextVar[Recording | None] = ContextVar("recording", default=None)
@@ -177,10 +190,16 @@ def call(function: Callable[..., Any], /, **arguments: Any) -> Any:
         If the signature takes no such keyword or requires another one.
     """
     check_signature(function, arguments)
-    result = function(**arguments)
     kept = _current.get()
-    if kept is not None:
-        kept.add(function, arguments, result)
+    if kept is None:
+        return function(**arguments)
+    line = kept.line(function, arguments)
+    try:
+        result = function(**arguments)
+    except BaseException:
+        kept.add(line, None)
+        raise
+    kept.add(line, result)
     return result
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from identity.conformance import advantage_cases, kl_cases, loss_cases
 from identity.conformance.context import Context, Outcome
+from identity.conformance.operation import Operation
 
 __all__ = ["CASES", "COMPARISONS", "Case"]
 
@@ -32,6 +33,11 @@ class Case:
     title: str
     run: Callable[[Context], Outcome]
 
+    def asks(self, operation: Operation) -> bool:
+        """Whether an operation is asked: of its kind, and with a divergence if it is about that."""
+        without = self.name == "divergence" and not operation.settings.beta
+        return operation.kind in self.kinds and not without
+
 
 def _case(kinds: tuple[str, ...], run: Callable[[Context], Outcome]) -> Case:
     doc = (run.__doc__ or "").strip().splitlines()[0].rstrip(".")
@@ -56,6 +62,8 @@ CASES: dict[str, Case] = {
         _case(("loss",), loss_cases.sequence_ratio),
         _case(("loss",), loss_cases.divergence),
         _case(("loss",), loss_cases.bf16_old),
+        _case(("loss",), loss_cases.extremes),
+        _case(_SUMS, loss_cases.holed),
         _case(_SUMS, loss_cases.masked_nan),
         _case(_SUMS, loss_cases.masked_large),
         _case(_SUMS, loss_cases.masked_rows),

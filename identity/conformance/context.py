@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from identity.conformance.results import DIFFERS, EQUALS, EQUALS_TIMES
 from identity.conformance.search import smallest
 
 __all__ = [
+    "IN_FLOAT32",
     "Context",
     "Outcome",
     "Raised",
@@ -51,6 +52,8 @@ class Outcome:
     control: str | None = None
     reason: str | None = None
 
+
+IN_FLOAT32 = "the same to the precision of float32, but not to that of float64"
 
 # Where a promise is looked at: a case for each field of a convention.
 _FIELD_CASES = {
@@ -116,8 +119,8 @@ class Context:
     def reference(self, case: str) -> Callable[[Any], Expected] | None:
         """What the operation is held against in a case.
 
-        What it promises, where it does not keep that; the convention itself, where it departs
-        from it in the way that this case is about; and otherwise what it was recognised as.
+        What it promises, where it does not keep that, and otherwise the convention: where an
+        operation departs from it in a way that has a name, every case that shows it says so.
         """
         convention, settings = self.recognised.convention, self.operation.settings
         if convention is None:
@@ -127,7 +130,7 @@ class Context:
         broken = self.broken_promises(case)
         if broken:
             return model_of(_with_fields(convention, broken), settings)
-        if deviation is not None and deviation.case == case:
+        if deviation is not None:
             return model_of(convention, settings, self.recognised.factor)
         return self.recognised.model
 
@@ -211,6 +214,7 @@ def departs(
     reason: str | None = None,
     run: Callable[[Any], Answer] | None = None,
     control: Callable[[Any], str] | None = None,
+    also: Sequence[Any] = (),
 ) -> Outcome:
     """Search for an input on which the operation is not what a model says.
 
@@ -230,6 +234,8 @@ def departs(
     control : callable, optional
         Makes a control of the input found, where none agrees; otherwise one is looked for on which
         the operation is what it was recognised as.
+    also : sequence of inputs
+        Tried after the search, which is short: on these, conventions are known to differ.
 
     Returns
     -------
@@ -248,6 +254,8 @@ def departs(
 
     bad = smallest(strategy, lambda batch: not agrees(batch), examples)
     if bad is None:
+        bad = next((batch for batch in also if not agrees(batch)), None)
+    if bad is None:
         verdict = EQUALS if factor == "1" else EQUALS_TIMES
         return Outcome(verdict, convention, None if factor == "1" else factor, theorem=theorem)
     good = smallest(strategy, agrees, examples)
@@ -255,7 +263,7 @@ def departs(
     if context.dtype == "float64" and reason is None:
         rough = smallest(strategy, lambda batch: not agrees(batch, "float32"), examples)
         if rough is None:
-            reason = "the same to the precision of float32: some of it is computed in that"
+            reason = IN_FLOAT32
     return Outcome(
         DIFFERS,
         convention,

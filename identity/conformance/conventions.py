@@ -14,6 +14,7 @@ __all__ = [
     "BASELINES",
     "BOUNDS",
     "EPSILONS",
+    "FIELDS",
     "NORMALISERS",
     "OBJECTIVES",
     "PLACEMENTS",
@@ -226,3 +227,28 @@ class AggregateConvention:
 
 
 Convention = AdvantageConvention | AggregateConvention | LossConvention | KLConvention
+
+ESTIMATORS = ("k1", "k2", "k3", "abs")
+LEVELS = ("token", "sequence", "sequence_token")
+YES_NO = (False, True)
+
+# What an operation of a kind may promise, and the values; none listed: any number.
+FIELDS: dict[str, dict[str, tuple[object, ...]]] = {
+    "advantage": {
+        "baseline": tuple(BASELINES),
+        "scale": tuple(SCALES),
+        "ddof": (0, 1),
+        "eps_placement": tuple(PLACEMENTS),
+        "eps": (),
+    },
+    "aggregate": {"normaliser": tuple(NORMALISERS)},
+    "loss": {
+        "normaliser": tuple(NORMALISERS),
+        "objective": tuple(OBJECTIVES),
+        "level": LEVELS,
+        "bounds": tuple(BOUNDS),
+        "dual_clip": YES_NO,
+        "kl_estimator": ESTIMATORS,
+    },
+    "kl": {"estimator": ESTIMATORS, "gradient": ("value", "policy", "none")},
+}

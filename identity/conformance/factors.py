@@ -68,6 +68,11 @@ FORMS = (
         True,
     ),
     Factor(
+        "√((G−1)/G)/(1+ε(G−1)/(G·s))",
+        lambda g, k, e: np.sqrt((g - 1) / g) / (1 + e * (g - 1) / g / _sample(g, k)),
+        True,
+    ),
+    Factor(
         "√(G/(G−1))/(1+ε/s)", lambda g, k, e: np.sqrt(g / (g - 1)) / (1 + e / _sample(g, k)), True
     ),
     Factor("G/(G−1)/(1+ε/σ)", lambda g, k, e: g / (g - 1) / (1 + e / _sigma(g, k)), True),

@@ -7,6 +7,7 @@ made so where a case needs it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ __all__ = [
     "NON_DYADIC",
     "advantage_calibration",
     "binary_rewards",
+    "extreme_batches",
     "gap_batches",
     "gaps",
+    "holed",
     "loss_batches",
     "loss_calibration",
     "on_policy_calibration",
@@ -53,7 +56,13 @@ def advantage_calibration(dtype: str) -> list[Rewards]:
     four = [[v * s for v in group] for group, s in zip(pattern, scales, strict=True)]
     two = [[0.5, -0.25], [2**-9, 0.0], [2**-6, 2**-8]]
     three = [[1.0, 0.0, 0.0], [0.0, 2**-10, 2**-11]]
-    return [rewards_of(groups, dtype) for groups in (four, two, three)]
+    alone = [[group] for group in four]  # where one group is taken at a time
+    many = [[float(i % (2 + j)) for i in range(4)] for j in range(5)]
+    large = [[float(i * i % 7) for i in range(80)]]
+    kinds = [four, two, three, *alone, many, large]
+    if dtype == "float64":
+        kinds.append([[v * 2.0**-24 for v in group] for group in pattern])
+    return [rewards_of(groups, dtype) for groups in kinds]
 
 
 def binary_rewards(size: int, k: int, dtype: str) -> Rewards:
@@ -61,12 +70,16 @@ def binary_rewards(size: int, k: int, dtype: str) -> Rewards:
     return rewards_of([[1.0] * k + [0.0] * (size - k)], dtype)
 
 
-def unanimous_rewards(dtype: str) -> Any:
-    """One group of equal rewards, of values that are no dyadic fractions."""
+def unanimous_rewards(dtype: str, *, beside: bool = False) -> Any:
+    """A group of equal rewards that are no dyadic fractions, perhaps beside one of 1 and 0."""
+
+    def batch(value: float, size: int, other: bool) -> Rewards:
+        mixed = [[1.0] + [0.0] * (size - 1)] if other else []
+        return rewards_of([[value] * size, *mixed], dtype)
+
+    sizes = st.sampled_from((2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 64))
     return st.builds(
-        lambda value, size: rewards_of([[value] * size], dtype),
-        st.sampled_from(NON_DYADIC),
-        st.sampled_from((2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 64)),
+        batch, st.sampled_from(NON_DYADIC), sizes, st.booleans() if beside else st.just(False)
     )
 
 
@@ -83,7 +96,11 @@ def _reward_batch(draw: Any, dtype: str, sizes: str, shuffled: bool) -> Rewards:
     for row in rows:  # no group is unanimous: that is a case of its own
         if len(set(row)) == 1:
             row[-1] = row[0] + 1
-    batch = rewards_of([[v / 8 for v in row] for row in rows], dtype)
+    # A baseline takes these away, in the digits that the dtype has.
+    shift = draw(st.sampled_from((0, -8, 1024) if dtype in ("float32", "float64") else (0, -8)))
+    batch = rewards_of([[v / 8 + shift for v in row] for row in rows], dtype)
+    if sizes != "equal" or shuffled:  # ids are names, and not the places of the groups
+        batch = Rewards(batch.rewards, np.array([7, 3, 12])[batch.groups], dtype)
     if not shuffled:
         return batch
     order = np.array(draw(st.permutations(range(len(batch.rewards)))))
@@ -103,7 +120,7 @@ def reward_batches(dtype: str, *, sizes: str = "equal", shuffled: bool = False) 
 def _tokens(gap: Any, advantages: Any, lengths: Sequence[int], ref: bool, dtype: str) -> Tokens:
     gap = np.asarray(gap, np.float64)
     width = gap.shape[1]
-    logp = np.full_like(gap, -2.0) + np.arange(width) / 8 - np.arange(len(gap))[:, None] / 4
+    logp = np.full_like(gap, -2.0) + np.arange(width) % 8 / 8 - np.arange(len(gap))[:, None] % 8 / 4
     mask = np.arange(width) < np.asarray(lengths)[:, None]
     toward = logp + (np.arange(gap.size).reshape(gap.shape) % 5 - 2) / 8 if ref else None
     return Tokens(logp, logp - gap, np.asarray(advantages, np.float64), mask, toward, dtype)
@@ -123,9 +140,12 @@ def loss_calibration(dtype: str, ref: bool) -> list[Tokens]:
     gap = np.array([*near, *far] * 2) / 8
     advantages = [1, 0.5, 1.5, 1, -1.5, -1, -1, -2]
     small = np.array([[1, 2], [-2, 1], [9, 11], [-9, 10]]) / 8
+    wide = (np.arange(17 * 33).reshape(17, 33) * 7 % 25 - 12) / 8
+    signs = [(-1) ** row * (1 + row % 4) for row in range(17)]
     return [
         _tokens(gap, advantages, (3, 2, 3, 1, 2, 3, 3, 2), ref, dtype),
         _tokens(small, (-1, 2, 1, -0.5), (2, 1, 2, 2), ref, dtype),
+        _tokens(wide, signs, [1 + row * 2 for row in range(17)], ref, dtype),
     ]
 
 
@@ -145,10 +165,36 @@ def _token_batch(draw: Any, dtype: str, gap: int, ref: bool, sizes: tuple[int, i
         np.float64,
     ).reshape(shape)
     lengths = [draw(st.integers(1, width)) for _ in range(rows)]
-    advantages = [draw(st.sampled_from((1, -1, 2, -2, 0.5, 0))) for _ in range(rows)]
+    advantages = [draw(st.sampled_from((1, -1, 2, -2, 0.5, 0, 16, -16))) for _ in range(rows)]
     mask = np.arange(width) < np.array(lengths)[:, None]
     toward = logp + grid(-8, 8) if ref else None
     return Tokens(logp, logp - gaps_ / 8, np.array(advantages, np.float64), mask, toward, dtype)
+
+
+@st.composite
+def _holed(draw: Any, batches: Any) -> Any:
+    batch = draw(batches)
+    rows, width = batch.mask.shape
+    flags = st.lists(st.booleans(), min_size=width, max_size=width)
+    mask = np.array([draw(flags.filter(any)) for _ in range(rows)])
+    return replace(batch, mask=mask)
+
+
+def holed(batches: Any) -> Any:
+    """The same with masks of any kind, a token in each row: padding at the left, turns of tools."""
+    return _holed(batches)
+
+
+def extreme_batches(dtype: str, gaps_: Sequence[float], ref: bool) -> list[Tokens]:
+    """One token each, far from the policy that sampled it, or from the reference if it has one."""
+    batches = []
+    for gap in (sign * size for size in gaps_ for sign in (1, -1)):
+        for advantage in (0.0,) if ref else (1.0, -1.0):
+            near, far = np.array([[-1.0 + min(gap, 0)]]), np.array([[-1.0 - max(gap, 0)]])
+            mask = np.ones((1, 1), bool)
+            old, to = (near, far) if ref else (far, None)
+            batches.append(Tokens(near, old, np.array([advantage]), mask, to, dtype))
+    return batches
 
 
 def token_batches(

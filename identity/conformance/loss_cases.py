@@ -14,13 +14,21 @@ from hypothesis import strategies as st
 from identity.conformance import inputs
 from identity.conformance.advantage_cases import unrecognised
 from identity.conformance.batches import Answer, Losses, Tokens
-from identity.conformance.context import Context, Outcome, Raised, controlled, departs, traced
+from identity.conformance.context import (
+    IN_FLOAT32,
+    Context,
+    Outcome,
+    Raised,
+    controlled,
+    departs,
+    traced,
+)
 from identity.conformance.conventions import NORMALISERS, AggregateConvention, LossConvention
 from identity.conformance.deviations import DEVIATIONS, deviant_loss
 from identity.conformance.expected import Expected
-from identity.conformance.frameworks import rounded
-from identity.conformance.operation import CannotRun
-from identity.conformance.recognise import scaled
+from identity.conformance.frameworks import DTYPES, epsilon, rounded
+from identity.conformance.operation import CannotRun, Settings
+from identity.conformance.recognise import matches, scaled
 from identity.conformance.results import DIFFERS, EQUALS
 
 __all__ = [
@@ -28,6 +36,8 @@ __all__ = [
     "clip",
     "divergence",
     "empty",
+    "extremes",
+    "holed",
     "masked_large",
     "masked_nan",
     "masked_rows",
@@ -47,7 +57,21 @@ def _has_ref(context: Context) -> bool:
 def _strategy(context: Context, gap: int, sizes: tuple[int, int] = (3, 4)) -> Any:
     if context.operation.kind == "aggregate":
         return inputs.loss_batches(context.dtype)
-    return inputs.token_batches(context.dtype, gap=gap, ref=_has_ref(context), sizes=sizes)
+    batches = inputs.token_batches(context.dtype, gap=gap, ref=_has_ref(context), sizes=sizes)
+    return batches.filter(partial(_clear_of_bounds, context.operation.settings))
+
+
+def _clear_of_bounds(settings: Settings, batch: Tokens) -> bool:
+    """Whether rounding cannot decide if a ratio is clipped: no ratio is at a bound's last bits."""
+    if settings.clip is None:
+        return True
+    low, high = settings.clip
+    bounds = np.array([1 - low, 1 + low, 1 - high, 1 + high, low, high, settings.dual_clip or 1.0])
+    gap = np.where(batch.mask, batch.logp - batch.old_logp, 0.0)
+    whole = gap.sum(axis=1) / np.maximum(batch.mask.sum(axis=1), 1)
+    ratios = np.exp(np.concatenate([gap.ravel(), whole]))
+    near = np.abs(ratios[:, None] - bounds) <= 8 * epsilon(batch.dtype) * bounds
+    return not np.any(near & (ratios[:, None] != 1.0))
 
 
 def _compared(context: Context, case: str, theorem: str, gap: int, sizes: Any = (3, 4)) -> Outcome:
@@ -61,6 +85,7 @@ def _compared(context: Context, case: str, theorem: str, gap: int, sizes: Any = 
         if context.operation.kind == "aggregate":
             batch = Losses(calibration.logp, calibration.mask, context.dtype)
         return unrecognised(context, batch, theorem)
+    aggregate = context.operation.kind == "aggregate"
     found = departs(
         context,
         _strategy(context, gap, sizes),
@@ -69,10 +94,24 @@ def _compared(context: Context, case: str, theorem: str, gap: int, sizes: Any = 
         convention=_aspect(context, case),
         factor=context.recognised.factor,
         reason=context.promise(case),
+        also=() if aggregate or case == "on_policy" else _calibration(context),
     )
     if found.verdict == DIFFERS:
-        found = replace(found, convention=context.name())
-    return found
+        return replace(found, convention=context.name())
+    return replace(found, convention=f"{found.convention}{_without_gradient(context)}")
+
+
+def _calibration(context: Context) -> list[Tokens]:
+    batches = inputs.loss_calibration(context.dtype, _has_ref(context))
+    return [b for b in batches if _clear_of_bounds(context.operation.settings, b)]
+
+
+def _without_gradient(context: Context) -> str:
+    batch: Any = inputs.on_policy_calibration(context.dtype, _has_ref(context))[0]
+    if context.operation.kind == "aggregate":
+        batch = Losses(batch.logp, batch.mask, context.dtype)
+    missing = context.run(batch).gradient is None
+    return " (value only: no gradient comes with it)" if missing else ""
 
 
 def _aspect(context: Context, case: str) -> str:
@@ -96,7 +135,7 @@ def on_policy(context: Context) -> Outcome:
     """Ratio 1: value and gradient are those of the plain surrogate; or the weights of losses."""
     aggregate = context.operation.kind == "aggregate"
     return _compared(
-        context, "on_policy", "aggregation.table" if aggregate else "surrogates.on-policy", 0
+        context, "on_policy", "surrogates.full-loss" if aggregate else "surrogates.on-policy", 0
     )
 
 
@@ -117,7 +156,7 @@ def sequence_ratio(context: Context) -> Outcome:
     """One response of several tokens: a ratio for each, or one for all, and how long it counts."""
     convention = context.recognised.convention
     sequence = isinstance(convention, LossConvention) and convention.level != "token"
-    theorem = "surrogates.gspo-length" if sequence else "surrogates.gspo-ratio"
+    theorem = "surrogates.gspo-length" if sequence else "surrogates.full-loss"
     found = _compared(context, "sequence_ratio", theorem, 8, (2, 4))
     summed = ("sequence_mean_token_sum", "constant", "token_sum", "padded_width")
     if (
@@ -182,6 +221,41 @@ def divergence(context: Context) -> Outcome:
     if not _has_ref(context):
         raise CannotRun("it adds no divergence")
     return _compared(context, "divergence", "surrogates.kl-as-loss", 0)
+
+
+def extremes(context: Context) -> Outcome:
+    """Log-ratios of ±10, ±20 and ±30 in a loss: to the old policy, or to the reference."""
+    model = context.reference("clip")
+    if model is None:
+        raise CannotRun("no convention was recognised to hold it against")
+    reach = DTYPES[context.dtype][1] * np.log(2)
+    sizes = [gap for gap in inputs.EXTREME_GAPS if gap < reach]
+    batches = inputs.extreme_batches(context.dtype, sizes, _has_ref(context))
+    what = "reference" if _has_ref(context) else "old policy"
+    found = departs(
+        context, st.sampled_from(batches), model, theorem="surrogates.full-loss",
+        convention=f"the same at log-ratios up to ±{sizes[-1]:g} to the {what}",
+        control=lambda batch: _tame_control(context, model),
+    )  # fmt: skip
+    if found.verdict != DIFFERS:
+        return found
+    wrong = []
+    for batch in batches:
+        other = batch.old_logp if batch.ref_logp is None else batch.ref_logp
+        try:
+            fits = matches(context.run(batch), model(batch), context.dtype)
+        except Raised:
+            fits = False
+        if not fits:
+            wrong.append(f"{float(batch.logp[0, 0] - other[0, 0]):g}")
+    where = ", ".join(dict.fromkeys(wrong))
+    return replace(found, convention=f"departs at log-ratios to the {what} of {where}")
+
+
+def _tame_control(context: Context, model: Callable[[Any], Expected]) -> str:
+    batch = inputs.extreme_batches(context.dtype, (0.5,), _has_ref(context))[0]
+    fits = matches(context.run(batch), model(batch), context.dtype)
+    return controlled(context.run, batch) if fits else ""
 
 
 # -- mask and padding ----------------------------------------------------------------------------
@@ -286,6 +360,31 @@ def padding(context: Context) -> Outcome:
     return found
 
 
+def holed(context: Context) -> Outcome:
+    """Masks with holes and padding at the left, a token in every row."""
+    model = context.recognised.model
+    if model is None:
+        raise CannotRun("no convention was recognised to hold it against")
+    calibration = inputs.on_policy_calibration(context.dtype, _has_ref(context))[0]
+    mask = calibration.mask.copy()
+    mask[:, 0] = False
+    batch: Any = replace(calibration, mask=mask)
+    if context.operation.kind == "aggregate":
+        batch = Losses(calibration.logp, mask, context.dtype)
+    try:
+        context.run(batch)
+    except Raised:
+        words = "a mask with padding at the left is refused"
+        return Outcome(EQUALS, words, theorem="aggregation.padding")
+    found = departs(
+        context, inputs.holed(_strategy(context, 8)), model, theorem="aggregation.padding",
+        convention="the same under any mask",
+    )  # fmt: skip
+    if found.verdict == DIFFERS:
+        found = replace(found, convention="depends on where the masked tokens are")
+    return found
+
+
 def masked_rows(context: Context) -> Outcome:
     """A response without tokens beside others: does it count in B?"""
     model = context.recognised.model
@@ -320,7 +419,9 @@ def masked_rows(context: Context) -> Outcome:
         ("a response without tokens counts in B", model),
         ("a response without tokens is left out of B", dropped),
     ):
-        outcome = departs(context, strategy, expected, theorem="aggregation.table", convention=name)
+        outcome = departs(
+            context, strategy, expected, theorem="aggregation.padding", convention=name
+        )
         if outcome.verdict != DIFFERS:
             return (
                 outcome
@@ -357,14 +458,14 @@ def empty(context: Context) -> Outcome:
     try:
         answer = context.run(batch)
     except Raised:
-        return Outcome(EQUALS, "a batch without tokens is refused", theorem="aggregation.table")
+        return Outcome(EQUALS, "a batch without tokens is refused", theorem="aggregation.padding")
     gradient = np.zeros(()) if answer.gradient is None else answer.gradient
     if not np.any(answer.value) and not np.any(gradient):
-        return Outcome(EQUALS, "0 for a batch without tokens", theorem="aggregation.table")
+        return Outcome(EQUALS, "0 for a batch without tokens", theorem="aggregation.padding")
     snippet, got = traced(context.run, batch)
     zero = {"value": 0.0, "gradient": np.zeros_like(gradient).tolist()}
     return Outcome(
-        DIFFERS, _what(got, "a batch without tokens"), theorem="aggregation.table", input=snippet,
+        DIFFERS, _what(got, "a batch without tokens"), theorem="aggregation.padding", input=snippet,
         expected=zero, got=got, control=controlled(context.run, full),
     )  # fmt: skip
 
@@ -375,7 +476,7 @@ def empty(context: Context) -> Outcome:
 def _split(context: Context, combine: Callable[[Sequence[Any]], Answer], part: str) -> Outcome:
     @st.composite
     def parted(draw: Any) -> tuple[Any, list[Any]]:
-        batch = draw(_strategy(context, 0, (4, 4)).filter(lambda b: len(b.mask) > 1))
+        batch = draw(_strategy(context, 8, (4, 4)).filter(lambda b: len(b.mask) > 1))
         rows = len(batch.mask)
         if context.operation.equal_parts:
             count = draw(st.sampled_from([n for n in (2, 3, 4) if rows % n == 0]))
@@ -405,6 +506,9 @@ def _split(context: Context, combine: Callable[[Sequence[Any]], Answer], part: s
     )  # fmt: skip
     if found.verdict != DIFFERS:
         return found
+    if found.reason == IN_FLOAT32:
+        name = f"the whole batch's, from its {part}, to the precision of float32 only"
+        return replace(found, convention=name)
     model = context.recognised.model
     readings: dict[str, Callable[[Any], Expected]] = {
         f"× {text}, of n {part}": partial(_by_power, whole, power)

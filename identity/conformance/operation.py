@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from identity.conformance.batches import Answer
+from identity.conformance.conventions import FIELDS
+from identity.conformance.frameworks import DTYPES
+from identity.errors import DomainError
 
 __all__ = ["KINDS", "CannotRun", "Operation", "Settings"]
 
@@ -101,6 +104,8 @@ class Operation:
             answer = self.call(batch)
         except SystemExit as why:  # of code that was made to be a script
             raise RuntimeError(f"SystemExit: {why}") from why
+        if answer.dtype not in DTYPES:
+            raise TypeError(f"it returned {answer.dtype}, not one of {', '.join(DTYPES)}")
         leaf = batch.loss if self.kind == "aggregate" else getattr(batch, "logp", None)
         shape = (len(batch.rewards),) if leaf is None else leaf.shape if self.kind == "kl" else ()
         if answer.value.shape != shape:
@@ -110,7 +115,15 @@ class Operation:
         return answer
 
     def __post_init__(self) -> None:
-        from identity.errors import DomainError
-
         if self.kind not in KINDS:
             raise DomainError("kind", self.kind, f"be one of {', '.join(KINDS)}")
+        if isinstance(self.dtypes, str) or not set(self.dtypes) <= set(DTYPES) or not self.dtypes:
+            raise DomainError("dtypes", self.dtypes, f"be a tuple of some of {', '.join(DTYPES)}")
+        fields = FIELDS[self.kind]
+        for name, value in self.says.items():
+            if name not in fields:
+                rule = f"have keys of {', '.join(fields)} only, for an operation of its kind"
+                raise DomainError("says", name, rule)
+            if fields[name] and value not in fields[name]:
+                shown = ", ".join(map(str, fields[name]))
+                raise DomainError(f"says[{name!r}]", value, f"be one of {shown}")

@@ -14,6 +14,7 @@ from identity.conformance import expected as reference
 from identity.conformance import inputs
 from identity.conformance.batches import Answer, Batch, Floats, Gaps, Losses, Rewards, Tokens
 from identity.conformance.conventions import (
+    EPSILONS,
     NORMALISERS,
     AdvantageConvention,
     AggregateConvention,
@@ -26,10 +27,9 @@ from identity.conformance.conventions import (
 from identity.conformance.deviations import DEVIATIONS, Deviation, deviant_loss, kl_readings
 from identity.conformance.expected import Expected
 from identity.conformance.factors import MULTIPLIERS
-from identity.conformance.frameworks import epsilon
 from identity.conformance.operation import CannotRun, Operation, Settings
 
-__all__ = ["Recognised", "matches", "model_of", "recognise", "scaled"]
+__all__ = ["Recognised", "matches", "model_of", "precision", "recognise", "scaled"]
 
 Model = Callable[[Any], Expected]
 
@@ -62,8 +62,8 @@ class Recognised:
 
 
 def matches(answer: Answer, expected: Expected, dtype: str) -> bool:
-    """Whether value and gradient are what is expected, to the precision of the coarser dtype."""
-    value_room, gradient_room = expected.tolerances(max(dtype, answer.dtype, key=epsilon))
+    """Whether value and gradient are what is expected, to the `precision` there is."""
+    value_room, gradient_room = expected.tolerances(precision(dtype, answer.dtype))
     with np.errstate(all="ignore"):
         if answer.value.shape != expected.value.shape:
             return False
@@ -72,6 +72,14 @@ def matches(answer: Answer, expected: Expected, dtype: str) -> bool:
         if expected.gradient is None or answer.gradient is None:
             return True
         return bool(np.all(np.abs(answer.gradient - expected.gradient) <= gradient_room))
+
+
+def precision(dtype: str, returned: str) -> str:
+    """The dtype whose precision a result may have: its own, but float32 of float64 is common.
+
+    A result of fewer bits yet would widen its own tolerance until it hid a difference.
+    """
+    return returned if (dtype, returned) == ("float64", "float32") else dtype
 
 
 def scaled(expected: Expected, factor: float | Floats) -> Expected:
@@ -140,10 +148,10 @@ def _answers(operation: Operation, batches: Sequence[Batch]) -> list[tuple[Any, 
     for batch in batches:
         try:
             kept.append((batch, operation.answer(batch)))
-        except CannotRun:
-            raise
-        except Exception as why:  # whatever a library raises
+        except Exception as why:  # whatever a library raises, or an adapter that cannot
             problem = problem or why
+    if isinstance(problem, CannotRun) and not kept:
+        raise problem
     if not kept:
         raise CannotRun(f"{type(problem).__name__}: {problem}")
     return kept
@@ -190,6 +198,9 @@ _ADVANTAGE_FACTORS: dict[str, Callable[[Rewards], Floats]] = {
 }  # fmt: skip
 
 
+_SECOND_FACTOR = list(_ADVANTAGE_FACTORS)[1]
+
+
 @cache
 def _calibrated(dtype: str) -> tuple[list[Rewards], list[tuple[Any, list[Expected]]]]:
     batches = inputs.advantage_calibration(dtype)
@@ -202,6 +213,11 @@ def _advantage(operation: Operation, dtype: str) -> Recognised:
     answers = _answers(operation, batches)
     ran = [next(i for i, b in enumerate(batches) if b is batch) for batch, _ in answers]
     for factor, multiply in _ADVANTAGE_FACTORS.items():
+        if factor == _SECOND_FACTOR:  # after all that have none
+            for convention in _fitted(answers):
+                model = model_of(convention, operation.settings)
+                if _all_match(answers, model, dtype):
+                    return Recognised(convention, "1", None, model)
         numbers = [multiply(batch) for batch, _ in answers]
         for convention, found in table:
             if all(
@@ -211,17 +227,14 @@ def _advantage(operation: Operation, dtype: str) -> Recognised:
                 return Recognised(
                     convention, factor, None, model_of(convention, operation.settings, factor)
                 )
-    for convention in _fitted(answers):
-        model = model_of(convention, operation.settings)
-        if _all_match(answers, model, dtype):
-            return Recognised(convention, "1", None, model)
     return Recognised(None)
 
 
 def _fitted(answers: list[tuple[Any, Answer]]) -> Iterator[AdvantageConvention]:
     """Conventions with the ε that the group of the least spread would have."""
     batch, answer = answers[0]
-    for baseline, scale, ddof in product(("mean", "leave_one_out"), ("std",), (0, 1)):
+    scales = ("std", "batch_std", "centred_batch_std")
+    for scale, baseline, ddof in product(scales, ("mean", "leave_one_out"), (0, 1)):
         plain = AdvantageConvention(baseline, scale, ddof)
         centred = reference.advantages(batch, AdvantageConvention(baseline, "none")).value
         with np.errstate(all="ignore"):
@@ -235,9 +248,11 @@ def _fitted(answers: list[tuple[Any, Answer]]) -> Iterator[AdvantageConvention]:
         for placement, values in options.items():
             usable = values[np.isfinite(values) & (values > 0)]
             if len(usable):
-                eps = float(f"{usable[np.argmin(std[np.isfinite(values) & (values > 0)])]:.2e}")
-                if eps < 1:
-                    yield replace(plain, eps_placement=placement, eps=eps)
+                found = float(usable[np.argmin(std[np.isfinite(values) & (values > 0)])])
+                nearest = min(EPSILONS, key=lambda eps: abs(np.log(eps / found)))
+                for eps in (float(f"{found:.2e}"), float(np.float32(nearest)), found):
+                    if eps < 1:
+                        yield replace(plain, eps_placement=placement, eps=eps)
 
 
 # -- aggregation and losses ----------------------------------------------------------------------
@@ -307,7 +322,28 @@ def _loss(operation: Operation, dtype: str) -> Recognised:
         complete = _with_divergence(operation, found, dtype)
         if complete is not None:
             return complete
-    return _departing(operation, [*on_policy, *off_policy], dtype)
+    departing = _departing(operation, [*on_policy, *off_policy], dtype)
+    if departing.convention is not None:
+        return departing
+    return _of_normaliser(operation, _normalisers(on_policy, plain, dtype))
+
+
+def _of_normaliser(
+    operation: Operation, found: Iterator[tuple[str, str, Deviation | None]]
+) -> Recognised:
+    """What is known if the gradient at ratio 1 is all that fits."""
+    for normaliser, factor, change in found:
+        if change is None:
+            clipped = operation.settings.clip is not None
+            says = {
+                k: v for k, v in operation.says.items() if k in ("objective", "level", "bounds")
+            }
+            plain = LossConvention(normaliser, bounds="offset" if clipped else "none")
+            if not clipped:
+                plain = replace(plain, objective="importance")
+            unknown = Deviation("none of the listed surrogates", "off_policy", "unknown")
+            return Recognised(replace(plain, **says), factor, unknown)  # type: ignore[arg-type]
+    return Recognised(None)
 
 
 def _departing(operation: Operation, answers: list[Any], dtype: str) -> Recognised:

@@ -130,7 +130,7 @@ def cells(target: Target, cases: Sequence[str] | None = None) -> Iterator[Cell]:
     for operation in target.operations:
         for dtype in operation.dtypes:
             for name in names:
-                if operation.kind in CASES[name].kinds:
+                if CASES[name].asks(operation):
                     yield Cell(target, operation, name, dtype)
 
 

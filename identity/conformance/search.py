@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from identity.conformance.operation import CannotRun
+
 __all__ = ["smallest"]
 
 Input = TypeVar("Input")
@@ -37,9 +39,14 @@ def smallest(strategy: Any, wanted: Callable[[Input], bool], examples: int) -> I
     -------
     input or None
         The same in every run.
+
+    Raises
+    ------
+    CannotRun
+        If an input has the property at one time and not at another.
     """
     from hypothesis import HealthCheck, Phase, Verbosity, find, settings
-    from hypothesis.errors import NoSuchExample
+    from hypothesis.errors import Flaky, NoSuchExample
 
     found: list[Input] = []
     tried = 0
@@ -70,5 +77,7 @@ def smallest(strategy: Any, wanted: Callable[[Input], bool], examples: int) -> I
             return best
         except NoSuchExample:
             return None
+        except Flaky as why:
+            raise CannotRun("it does not give the same twice for one input") from why
         except _Enough:
             return found[-1] if found else None

@@ -93,8 +93,9 @@ def _own(name: str) -> Target:
     return Target(name, version, tuple(from_function(found, path)))
 
 
-_SHAPES = {
+_SHAPES = {  # the longest first, of those that begin alike
     ("rewards", "groups"): "advantage",
+    ("logp", "old_logp", "advantages", "mask", "ref_logp"): "loss",
     ("logp", "old_logp", "advantages", "mask"): "loss",
     ("loss", "mask"): "aggregate",
     ("logp", "ref_logp"): "kl",
@@ -129,19 +130,25 @@ def from_function(function: Any, name: str) -> Iterable[Operation]:
     """
     if not callable(function):
         raise DomainError("target", name, "be a function")
-    required = tuple(
-        n for n, p in inspect.signature(function).parameters.items() if p.default is p.empty
-    )
-    if required == ():
+    module = getattr(function, "forward", None)
+    if module is not None and not inspect.isclass(function):  # torch.nn.Module
+        function = module
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError) as why:
+        raise DomainError("target", name, f"have a signature ({why})") from why
+    named = {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    required = {p.name for p in parameters if p.name in named and p.default is p.empty}
+    shape = next((shape for shape in _SHAPES if required <= set(shape) <= named), None)
+    if not required and shape is None:
         made = list(function())
         if not made or not all(isinstance(o, Operation) for o in made):
             raise DomainError("target", name, "return operations, at least one")
         return made
-    kind = _SHAPES.get(required)
-    with_ref = required == ("logp", "old_logp", "advantages", "mask", "ref_logp")
-    if kind is None and not with_ref:
+    if shape is None:
         shapes = "; ".join(f"f({', '.join(shape)})" for shape in _SHAPES)
         raise DomainError("target", name, f"be a function of a known call shape ({shapes}; f())")
+    kind, with_ref = _SHAPES[shape], "ref_logp" in shape and "mask" in shape
     framework = getattr(function, "framework", "torch")
     if framework not in _CALLERS:
         raise DomainError("framework", framework, f"be one of {', '.join(_CALLERS)}")
@@ -150,7 +157,7 @@ def from_function(function: Any, name: str) -> Iterable[Operation]:
         if hasattr(function, key):
             options[key] = getattr(function, key)
     caller = _CALLERS[framework]
-    return [Operation(name, kind or "loss", lambda b: caller(function, b, with_ref), **options)]
+    return [Operation(name, kind, lambda b: caller(function, b, with_ref), **options)]
 
 
 def _arguments(batch: Any, make: Callable[[Any, str], Any], with_ref: bool) -> dict[str, Any]:
@@ -169,6 +176,8 @@ def _arguments(batch: Any, make: Callable[[Any, str], Any], with_ref: bool) -> d
         "advantages": make(batch.advantages, batch.dtype),
         "mask": make(batch.mask, "bool"),
     }
+    if with_ref and batch.ref_logp is None:
+        raise CannotRun("it takes ref_logp: set settings.beta to the coefficient that it uses")
     if with_ref:
         values["ref_logp"] = make(batch.ref_logp, batch.dtype)
     return values

@@ -127,11 +127,11 @@ SIGNS: dict[str, tuple[tuple[str, ...], str]] = {
     "offsets read as bounds": (("on_policy", "clip"), "clipped to [low, high]"),
     "bounds read as offsets": (("clip",), "clipped to [1 − low, 1 + high]"),
     "bounds exchanged": (("clip",), "bounds exchanged"),
-    "lower bound for both": (_RATIOS, "none of the listed conventions"),
+    "lower bound for both": (_RATIOS, "none of the listed surrogates"),
     "upper bound alone": (("clip",), "at most 1 + high"),
     "no clip": (("clip",), "ratio × advantage"),
     "clip without the minimum": (("clip",), "without the minimum"),
-    "maximum for the minimum": (_RATIOS, "none of the listed conventions"),
+    "maximum for the minimum": (_RATIOS, "none of the listed surrogates"),
     "clipped tokens keep their gradient": (_RATIOS, "clipped tokens keep their gradient"),
     "dual clip of positive advantages": (("on_policy", "clip"), "advantage is positive"),
     "dual clip at −c": (("on_policy", "clip"), "sign of its bound reversed"),
@@ -149,7 +149,7 @@ SIGNS: dict[str, tuple[tuple[str, ...], str]] = {
     "sequence ratio over the padded width": (("sequence_ratio", "padding"), "padded width"),
     "sequence ratio as mean of ratios": (
         ("sequence_ratio", "off_policy"),
-        "none of the listed conventions",
+        "none of the listed surrogates",
     ),
     "token ratio for that of the sequence": (("sequence_ratio", "off_policy"), "token ratio"),
     # the divergence in a loss

@@ -77,10 +77,10 @@ def plain(markup: str) -> str:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The pages of results, by name, built without the rest and without checking the ledger."""
-    import proof_ledger
-    from ledger_data import Ledger
     from sphinx.application import Sphinx
 
+    proof_ledger: Any = importlib.import_module("proof_ledger")
+    ledger: Any = importlib.import_module("ledger_data").Ledger
     folder = tmp_path_factory.mktemp("conformance")
     source = folder / "source"
     (source / "conformance").mkdir(parents=True)
@@ -90,12 +90,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     listed = "".join(f"   conformance/{name}\n" for name in names)
     (source / "index.rst").write_text(f"x\n=\n\n.. toctree::\n\n{listed}")
     (source / "conf.py").write_text(
-        "extensions = ['proof_ledger', 'theory_figures', 'conformance']\n"
+        "extensions = ['sphinx.ext.autodoc', 'proof_ledger', 'theory_figures', 'conformance']\n"
+        "smartquotes = False\n"
     )
     entries: Any = {n: SimpleNamespace(id=n, verdict="proved") for n in LOCKED}
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        patch.setattr(proof_ledger, "run_ledger", lambda known=None: Ledger("x", entries=entries))
+        patch.setattr(proof_ledger, "run_ledger", lambda known=None: ledger("x", entries=entries))
         app = Sphinx(
             source, source, folder / "out", folder / "trees", "html", status=None, warning=None,
             confoverrides={"html_theme": "basic"},
@@ -267,7 +268,7 @@ def test_a_factor_is_read_back_as_it_was_found() -> None:
             assert np.isclose(value, row["factor_decimal"], rtol=1e-9)
 
 
-def test_the_figure_has_a_line_for_every_factor_found() -> None:
+def test_the_figure_has_a_line_for_every_factor_found(monkeypatch: pytest.MonkeyPatch) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 5))
@@ -276,6 +277,7 @@ def test_the_figure_has_a_line_for_every_factor_found() -> None:
     factors = figures.found(ROWS)
     assert len(left.lines) == len({figures.without_eps(f) for f in factors})
     assert len(right.lines) == sum(f.takes_eps for f in factors)
+    monkeypatch.setattr(theory_figures, "FIGURES", figures.FIGURES)
     assert "<path" in theory_figures.svg("conformance-factors")
 
 
