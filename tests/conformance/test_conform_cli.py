@@ -24,6 +24,7 @@ from identity.cli import conform as command
 from identity.conformance import CASES, LIBRARIES, Result
 from identity.conformance.html import page
 from identity.conformance.report import differences, print_report, rows, short, shortened, unable
+from identity.conformance.run import Cell
 from identity.conformance.targets import polgrad
 from proofs.cli import app
 
@@ -350,7 +351,7 @@ def test_unknown_names() -> None:
         (f"{TOY}:NOT_CALLABLE", "target must be a function"),
         (f"{TOY}:unknown_shape", "target must be a function of a known call shape (f(rewards, "),
         (f"{TOY}:no_operations", f"{TOY}:no_operations: TypeError: "),
-        ("builtins:dict", "builtins:dict: ValueError: no signature"),
+        ("builtins:dict", "target must have a signature"),
         ("no_such_module:f", "no_such_module:f: import no_such_module: ModuleNotFoundError"),
         (":f", ":f: import "),
     ],
@@ -393,11 +394,28 @@ def test_control_c(tmp_path: Path) -> None:
     assert len(json.loads(ended.stdout)["results"]) == 1
 
 
-def test_an_error_that_ends_the_run() -> None:
+def test_a_function_that_exits_is_a_case_that_differs() -> None:
     few = ("--case", "rewards", "--case", "ragged", "--dtype", "float32")
     ended = run(f"{TOY}:exiting", *few)
+    assert ended.exit_code == 0
+    assert "SystemExit: 0" in ended.stdout
+
+
+def test_an_error_of_ours_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What there is by then is printed."""
+    whole = Cell.result
+    seen: list[str] = []
+
+    def result(self: Cell) -> Result:
+        seen.append(self.case)
+        if len(seen) > 1:
+            raise RuntimeError("planted")
+        return whole(self)
+
+    monkeypatch.setattr(Cell, "result", result)
+    ended = run(f"{TOY}:advantage", "--case", "rewards", "--case", "ragged", "--dtype", "float32")
     assert ended.exit_code == 2
-    assert f"error: {TOY}:exiting: exiting: SystemExit: 0 (" in ended.stderr
+    assert "RuntimeError: planted" in ended.stderr
     assert "1 result: 1 equals" in ended.stdout
 
 
