@@ -160,15 +160,18 @@ def rewards(context: Context, case: str = "rewards") -> Outcome:
     theorem = "groups.real-rewards" if case == "rewards" else _theorem(context)
     if model is None:
         return unrecognised(context, inputs.advantage_calibration(context.dtype)[0], theorem)
-    return departs(
+    found = departs(
         context,
-        inputs.reward_batches(context.dtype),
+        inputs.reward_batches(context.dtype, shifted=True),
         model,
         theorem=theorem,
-        convention=str(context.recognised) if not context.broken_promises(case) else context.name(),
+        convention=str(context.recognised),
         factor=context.recognised.factor,
         reason=context.promise(case),
     )
+    if found.verdict == DIFFERS:
+        found = replace(found, convention=context.departure(case))
+    return found
 
 
 def unrecognised(context: Context, batch: Any, theorem: str) -> Outcome:

@@ -134,6 +134,13 @@ class Context:
             return model_of(convention, settings, self.recognised.factor)
         return self.recognised.model
 
+    def departure(self, case: str) -> str:
+        """What a difference in a case is called: what it is instead, where that is known."""
+        known = self.recognised.convention is None or self.recognised.deviation is not None
+        if known or self.broken_promises(case):
+            return self.name()
+        return f"not always: {self.name()}"
+
     def name(self) -> str:
         """What the operation was recognised as, in words."""
         times = self.recognised.factor
@@ -281,8 +288,8 @@ def departs(
 def _control(
     context: Context, strategy: Any, bad: Any, make: Callable[[Any], str] | None
 ) -> str | None:
-    if make is not None:
-        return make(bad)
+    if make is not None and (text := make(bad)):
+        return text
     model = context.recognised.model
     if model is None:
         return None

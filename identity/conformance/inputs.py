@@ -84,7 +84,7 @@ def unanimous_rewards(dtype: str, *, beside: bool = False) -> Any:
 
 
 @st.composite
-def _reward_batch(draw: Any, dtype: str, sizes: str, shuffled: bool) -> Rewards:
+def _reward_batch(draw: Any, dtype: str, sizes: str, shuffled: bool, shifted: bool) -> Rewards:
     count = draw(st.integers(2 if sizes == "unequal" or shuffled else 1, 3))
     if sizes == "equal":
         lengths = [draw(st.integers(2, 4))] * count
@@ -97,7 +97,8 @@ def _reward_batch(draw: Any, dtype: str, sizes: str, shuffled: bool) -> Rewards:
         if len(set(row)) == 1:
             row[-1] = row[0] + 1
     # A baseline takes these away, in the digits that the dtype has.
-    shift = draw(st.sampled_from((0, -8, 1024) if dtype in ("float32", "float64") else (0, -8)))
+    shifts = (0, -8, 1024) if dtype in ("float32", "float64") else (0, -8)
+    shift = draw(st.sampled_from(shifts)) if shifted else 0
     batch = rewards_of([[v / 8 + shift for v in row] for row in rows], dtype)
     if sizes != "equal" or shuffled:  # ids are names, and not the places of the groups
         batch = Rewards(batch.rewards, np.array([7, 3, 12])[batch.groups], dtype)
@@ -109,9 +110,11 @@ def _reward_batch(draw: Any, dtype: str, sizes: str, shuffled: bool) -> Rewards:
     return Rewards(batch.rewards[order], batch.groups[order], dtype)
 
 
-def reward_batches(dtype: str, *, sizes: str = "equal", shuffled: bool = False) -> Any:
-    """Groups of eighths, none unanimous, in consecutive rows or not."""
-    return _reward_batch(dtype, sizes, shuffled)
+def reward_batches(
+    dtype: str, *, sizes: str = "equal", shuffled: bool = False, shifted: bool = False
+) -> Any:
+    """Groups of eighths, none unanimous, in consecutive rows or not, near 0 or not."""
+    return _reward_batch(dtype, sizes, shuffled, shifted)
 
 
 # -- losses --------------------------------------------------------------------------------------

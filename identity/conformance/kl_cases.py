@@ -34,7 +34,13 @@ def kl_values(context: Context) -> Outcome:
         context, inputs.gap_batches(context.dtype), value_only, theorem=theorem,
         convention=_estimator(context), reason=context.promise("kl_values"),
     )  # fmt: skip
-    return replace(found, convention=context.name()) if found.verdict == DIFFERS else found
+    return _named(context, found, "kl_values")
+
+
+def _named(context: Context, found: Outcome, case: str) -> Outcome:
+    if found.verdict != DIFFERS:
+        return found
+    return replace(found, convention=context.departure(case))
 
 
 def _estimator(context: Context) -> str:
@@ -52,7 +58,7 @@ def kl_gradient(context: Context) -> Outcome:
         context, inputs.gap_batches(context.dtype), model, theorem=theorem,
         convention=str(context.recognised), reason=context.promise("kl_gradient"),
     )  # fmt: skip
-    return replace(found, convention=context.name()) if found.verdict == DIFFERS else found
+    return _named(context, found, "kl_gradient")
 
 
 def kl_extremes(context: Context) -> Outcome:

@@ -97,7 +97,7 @@ def _compared(context: Context, case: str, theorem: str, gap: int, sizes: Any = 
         also=() if aggregate or case == "on_policy" else _calibration(context),
     )
     if found.verdict == DIFFERS:
-        return replace(found, convention=context.name())
+        return replace(found, convention=context.departure(case))
     return replace(found, convention=f"{found.convention}{_without_gradient(context)}")
 
 
@@ -171,7 +171,9 @@ def sequence_ratio(context: Context) -> Outcome:
 
 def bf16_old(context: Context) -> Outcome:
     """An unchanged policy, log-probabilities of all bits: the ratio is 1 to the last bits."""
-    model = context.reference("bf16_old")
+    deviation = context.recognised.deviation
+    plain = deviation is not None and deviation.case == "bf16_old"
+    model = context.reference("bf16_old") if plain else context.recognised.model
     convention = context.recognised.convention
     if model is None or convention is None:
         raise CannotRun("no convention was recognised to hold it against")
@@ -353,6 +355,7 @@ def padding(context: Context) -> Outcome:
     found = departs(
         context, pairs, original, theorem="aggregation.padding",
         convention="the same with wider padding", run=widened,
+        control=lambda pair: controlled(context.run, pair[0]),
     )  # fmt: skip
     if found.verdict == DIFFERS:
         name = "depends on the padded width"
@@ -376,8 +379,11 @@ def holed(context: Context) -> Outcome:
     except Raised:
         words = "a mask with padding at the left is refused"
         return Outcome(EQUALS, words, theorem="aggregation.padding")
+    strategy = inputs.holed(_strategy(context, 8))
+    if context.operation.kind == "loss":  # other tokens count now
+        strategy = strategy.filter(partial(_clear_of_bounds, context.operation.settings))
     found = departs(
-        context, inputs.holed(_strategy(context, 8)), model, theorem="aggregation.padding",
+        context, strategy, model, theorem="aggregation.padding",
         convention="the same under any mask",
     )  # fmt: skip
     if found.verdict == DIFFERS:
