@@ -509,6 +509,7 @@ def _split(context: Context, combine: Callable[[Sequence[Any]], Answer], part: s
     found = departs(
         context, parted(), whole, theorem=theorem,
         convention=f"the whole batch's, from its {part}", run=combined,
+        control=lambda pair: f"at once, {controlled(context.run, pair[0])}",
     )  # fmt: skip
     if found.verdict != DIFFERS:
         return found
