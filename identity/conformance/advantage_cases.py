@@ -218,7 +218,11 @@ def unanimous(context: Context) -> Outcome:
     elif not np.all(np.isfinite(np.asarray(values, np.float64))):
         name = "equal rewards give NaN"
     else:
-        name = f"equal rewards leave a residue, {np.max(np.abs(values)):.3g} here"
+        zeros = np.asarray(found.expected["value"]) == 0
+        worst = np.max(np.abs(np.asarray(values)[zeros]), initial=0.0)
+        name = f"equal rewards leave a residue, {worst:.3g} here"
+        if worst == 0:
+            name = "a group beside one of equal rewards gets other values"
     return replace(found, convention=name, control=found.control or None)
 
 
@@ -372,6 +376,8 @@ def _one_advantage(context: Context, batch: Rewards) -> str:
     value, model = float(answer.value[-1]), context.recognised.model
     if _spans_batch(context) and model and matches(answer, model(batch), context.dtype):
         return "a group of one like any other, in the spread of the batch"
+    if _spans_batch(context):
+        return "a group of one gets NaN" if np.isnan(value) else f"a group of one gets {value:.6g}"
     reward = float(batch.rewards[-1])
     for known, words in (
         (0.0, "a group of one gets 0"),

@@ -240,6 +240,8 @@ def losses(batch: Tokens, convention: LossConvention, settings: Settings) -> Exp
     value_scale = (weights * sizes * (1 + gap)).sum() + 1e-300
     # Before clipping, a token's term is as large as its weight times its advantage.
     each = (weights.abs() * advantages_.abs()[:, None] * torch.exp(gap)).max()
+    if convention.kl_ratio:  # the product rule has two terms as large as the divergence
+        each = torch.maximum(each, (weights.abs() * sizes).max())
     gradient_scale = torch.full_like(weights, float(torch.maximum(each, slope.abs().max())))
     return Expected(
         value.detach().numpy(), slope.numpy(), value_scale.numpy(), gradient_scale.numpy()

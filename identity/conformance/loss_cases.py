@@ -227,7 +227,7 @@ def divergence(context: Context) -> Outcome:
 
 def extremes(context: Context) -> Outcome:
     """Log-ratios of ±10, ±20 and ±30 in a loss: to the old policy, or to the reference."""
-    model = context.reference("clip")
+    model = context.recognised.model or context.reference("clip")
     if model is None:
         raise CannotRun("no convention was recognised to hold it against")
     reach = DTYPES[context.dtype][1] * np.log(2)
