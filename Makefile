@@ -54,7 +54,7 @@ lint-docs: $(VENV)/stamp-test
 		docs/_ext docs/conf.py
 
 peers: $(VENV)/stamp-peers
-	$(BIN)/python -m pytest -rs $(PYTEST_ARGS) \
+	$(BIN)/python -m pytest -rs -n 2 \
 		tests/agreement/test_surrogates_libraries.py tests/conformance/test_libraries.py
 
 bench: $(VENV)/stamp-bench $(VENV)/stamp-peers
