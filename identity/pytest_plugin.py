@@ -46,9 +46,13 @@ def pytest_collection_modifyitems(
     targets = config.getoption("--grpo-identity")
     if not targets:
         return
-    from identity.conformance.operation import CannotRun
-    from identity.conformance.run import chosen_cases
-    from identity.conformance.target import load
+    try:
+        from identity.conformance.operation import CannotRun
+        from identity.conformance.run import chosen_cases
+        from identity.conformance.target import load
+    except ModuleNotFoundError as why:
+        needed = f'it needs {why.name}: pip install "grpo-identity[conformance]"'
+        raise pytest.UsageError(f"--grpo-identity: {needed}") from None
     from identity.errors import DomainError
 
     try:
