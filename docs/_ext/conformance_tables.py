@@ -120,12 +120,12 @@ def factor_table() -> Table:
 
 def multipliers() -> Table:
     """At sizes at which no two agree."""
-    rows, width, parts = 3, 5, 7
+    rows, width = 3, 5
     lines = [
-        [Text(name), Text(f"{value(rows, width, parts):.6g}")]
+        [Text(name), Text(f"{value(rows, width):.6g}")]
         for name, value in factors.MULTIPLIERS.items()
     ]
-    return ("factor", f"at B = {rows}, T = {width}, n = {parts}"), lines
+    return ("factor", f"at B = {rows}, T = {width}"), lines
 
 
 # -- departures and cases --------------------------------------------------------------------------

@@ -84,20 +84,16 @@ FORMS = (
     ),
 )
 
-# Of a whole result: B rows, T columns, and n micro-batches or ranks.
-MULTIPLIERS: dict[str, Callable[[int, int, int], float]] = {
-    "1": lambda rows, width, parts: 1.0,
-    "−1": lambda rows, width, parts: -1.0,
-    "2": lambda rows, width, parts: 2.0,
-    "1/2": lambda rows, width, parts: 0.5,
-    "B": lambda rows, width, parts: float(rows),
-    "1/B": lambda rows, width, parts: 1 / rows,
-    "T": lambda rows, width, parts: float(width),
-    "1/T": lambda rows, width, parts: 1 / width,
-    "n": lambda rows, width, parts: float(parts),
-    "1/n": lambda rows, width, parts: 1 / parts,
-    "n²": lambda rows, width, parts: float(parts) ** 2,
-    "1/n²": lambda rows, width, parts: 1 / parts**2,
+# Of a whole result: B rows, T columns.
+MULTIPLIERS: dict[str, Callable[[int, int], float]] = {
+    "1": lambda rows, width: 1.0,
+    "−1": lambda rows, width: -1.0,
+    "2": lambda rows, width: 2.0,
+    "1/2": lambda rows, width: 0.5,
+    "B": lambda rows, width: float(rows),
+    "1/B": lambda rows, width: 1 / rows,
+    "T": lambda rows, width: float(width),
+    "1/T": lambda rows, width: 1 / width,
 }
 
 

@@ -105,7 +105,7 @@ def model_of(convention: Convention, settings: Settings, factor: str = "1") -> M
         if isinstance(convention, KLConvention):
             return scaled(reference.divergences(batch, convention), float(_SIGNS[factor]))
         rows, width = batch.mask.shape
-        number = MULTIPLIERS[factor](rows, width, 1)
+        number = MULTIPLIERS[factor](rows, width)
         if isinstance(convention, AggregateConvention):
             return scaled(reference.aggregated(batch, convention.normaliser, settings), number)
         return scaled(reference.losses(batch, convention, settings), number)
@@ -401,7 +401,7 @@ def _deviant(
 ) -> Model:
     def model(batch: Tokens) -> Expected:
         rows, width = batch.mask.shape
-        number = MULTIPLIERS[factor](rows, width, 1)
+        number = MULTIPLIERS[factor](rows, width)
         return scaled(deviant_loss(batch, convention, settings, deviation.change), number)
 
     return model
@@ -476,7 +476,7 @@ def _with_divergence(operation: Operation, found: Recognised, dtype: str) -> Rec
             ) -> Expected:
                 rows, width = batch.mask.shape
                 whole = deviant_loss(batch, convention, settings, d.change)
-                return scaled(whole, number(rows, width, 1))
+                return scaled(whole, number(rows, width))
 
             if _all_match(answers, model, dtype):
                 return Recognised(convention, found.factor, deviation, model)
